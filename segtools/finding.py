@@ -1,0 +1,57 @@
+"""A finding: something repaired, assumed or doubtful, recorded beside a result.
+
+A failure is never a number: what could not be had is null, and a finding says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from segtools.codes import CODES, Severity
+
+Scope = Literal["series", "instance", "segment", "dataset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding.
+
+    Parameters
+    ----------
+    code : str
+        Stable kebab-case code; one of `segtools.codes.CODES` with a severity.
+    message : str
+        One sentence with the values at hand.
+    scope : {"series", "instance", "segment", "dataset"}
+        What it speaks of.
+    segment_number : int, optional
+        The segment, where it speaks of one.
+    observed, expected : str, optional
+        The values that differ.
+    tag : str, optional
+        DICOM tag, ``"(0018,0088)"``.
+    """
+
+    code: str
+    message: str
+    scope: Scope = "instance"
+    segment_number: int | None = None
+    observed: str | None = None
+    expected: str | None = None
+    tag: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.code not in CODES or CODES[self.code].severity is None:
+            raise AssertionError(f"{self.code!r} is no finding code of segtools.codes")
+
+    @property
+    def severity(self) -> Severity:
+        """The code's severity."""
+        severity = CODES[self.code].severity
+        assert severity is not None  # noqa: S101 - checked on construction
+        return severity
+
+    def with_(self, **changes: Any) -> Finding:
+        """A copy with other fields."""
+        return replace(self, **changes)

@@ -1,0 +1,430 @@
+"""Every table of the project, declared once: Arrow schema, units, descriptions, rules.
+
+The stages' contract is a table. Arrow schemas, `columns.tsv`, the data dictionary in
+`docs/columns.md` and the checks derive from the declarations below.
+
+Naming: units are suffixes (``_mm _ml _bytes _s``), axes are ``i`` (column), ``j`` (row), ``k``
+(slice), booleans start with ``is_``/``has_`` or are verbs, codes are ``_code _scheme _meaning``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+FORMAT_VERSION = 1
+"""Version of the dataset folder's format, in `dataset.json`."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes
+    ----------
+    name, type : str, pyarrow.DataType
+    description : str
+        One sentence, for people.
+    unit : str
+        Empty where there is none.
+    nullable : bool
+    values : tuple of str
+        The allowed values of an enumerated column.
+    minimum : float or None
+        Smallest allowed value.
+    """
+
+    name: str
+    type: pa.DataType
+    description: str
+    unit: str = ""
+    nullable: bool = False
+    values: tuple[str, ...] = ()
+    minimum: float | None = None
+
+    @property
+    def field(self) -> pa.Field:
+        """The Arrow field, unit and description in its metadata."""
+        metadata = {"description": self.description} | ({"unit": self.unit} if self.unit else {})
+        return pa.field(self.name, self.type, self.nullable, metadata)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its columns, its key and its row order."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+
+    @cached_property
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema."""
+        return pa.schema([column.field for column in self.columns], {"table": self.name})
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The column names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    def __getitem__(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    def from_rows(self, rows: list[dict[str, Any]]) -> pa.Table:
+        """An Arrow table of `rows`; every key must be a column, absent ones are null."""
+        for row in rows:
+            if unknown := row.keys() - set(self.names):
+                raise AssertionError(f"{self.name} has no column {sorted(unknown)}")
+        return pa.Table.from_pylist(rows, schema=self.arrow)
+
+    def empty(self) -> pa.Table:
+        """The table without rows."""
+        return self.arrow.empty_table()
+
+
+def _text(name: str, description: str, *, nullable: bool = False, values: tuple[str, ...] = ()) -> Column:
+    return Column(name, pa.string(), description, nullable=nullable, values=values)
+
+
+def _int(
+    name: str,
+    description: str,
+    *,
+    bits: int = 32,
+    unit: str = "",
+    nullable: bool = False,
+    minimum: float | None = None,
+) -> Column:
+    return Column(name, getattr(pa, f"int{bits}")(), description, unit, nullable, (), minimum)
+
+
+def _real(
+    name: str, description: str, unit: str = "", *, nullable: bool = False, minimum: float | None = None
+) -> Column:
+    return Column(name, pa.float64(), description, unit, nullable, (), minimum)
+
+
+def _flag(name: str, description: str, *, nullable: bool = False) -> Column:
+    return Column(name, pa.bool_(), description, nullable=nullable)
+
+
+def _concept(prefix: str, what: str) -> tuple[Column, ...]:
+    return (
+        _text(f"{prefix}_code", f"{what}: Code Value (0008,0100) as written.", nullable=True),
+        _text(f"{prefix}_scheme", f"{what}: Coding Scheme Designator (0008,0102) as written.", nullable=True),
+        _text(f"{prefix}_meaning", f"{what}: Code Meaning (0008,0104) as written.", nullable=True),
+    )
+
+
+SERIES_KEYS = (
+    _int(
+        "idc_version",
+        "IDC release the selection was made on; null for an own archive.",
+        bits=16,
+        nullable=True,
+        minimum=1,
+    ),
+    _text("collection_id", "Collection; PatientID is unique only within one."),
+    _text("analysis_result_id", "Analysis result the series belongs to, if any.", nullable=True),
+    _text("patient_id", "PatientID (0010,0020)."),
+    _text("study_uid", "StudyInstanceUID (0020,000D)."),
+    _text("seg_series_uid", "SeriesInstanceUID (0020,000E) of the segmentation."),
+)
+
+SELECTION_COLUMNS = (
+    *SERIES_KEYS,
+    _text("crdc_series_uuid", "Content id of this version of the series; changes whenever its bytes do."),
+    _text("series_url", "Folder of the series: s3://bucket/uuid/ or file:///folder/ or one object."),
+    _int("size_bytes", "Bytes of the series as the table states them.", bits=64, unit="bytes", minimum=0),
+    _int("instance_count", "SOP instances of the series as the table states them.", minimum=0),
+    _text("sop_class_uid", "SOPClassUID (0008,0016), where the table has it.", nullable=True),
+    _text("transfer_syntax_uid", "TransferSyntaxUID (0002,0010), where the table has it.", nullable=True),
+    _text("source_series_uid", "SeriesInstanceUID of the segmented images.", nullable=True),
+    _text("source_modality", "Modality of the segmented images.", nullable=True),
+    _text("license", "Short name of the licence.", nullable=True),
+    _text("source_doi", "DOI to cite.", nullable=True),
+)
+
+SELECTION = Table(
+    "selection",
+    "What `select` gives to `fetch`: one row per series.",
+    SELECTION_COLUMNS,
+    key=("seg_series_uid",),
+    order=("collection_id", "patient_id", "study_uid", "seg_series_uid"),
+)
+
+OBJECTS = Table(
+    "objects",
+    "Objects of the selected series, where a table knows them: what `fetch` checks against.",
+    (
+        _text("seg_series_uid", "SeriesInstanceUID."),
+        _text("url", "s3:// or file:// URL of the object."),
+        _int("size_bytes", "Bytes.", bits=64, unit="bytes", minimum=0),
+        _text("md5", "MD5 of the bytes, hexadecimal.", nullable=True),
+        _text("sop_uid", "SOPInstanceUID.", nullable=True),
+    ),
+    key=("url",),
+    order=("seg_series_uid", "url"),
+)
+
+SEGMENT_STATUS = ("ok", "warned", "failed")
+SERIES_STATUS = ("ok", "warned", "failed", "retired")
+
+SEGMENTS = Table(
+    "segments",
+    "One row per segment of every series of the dataset.",
+    (
+        _text("segment_id", "Key: <sop8>/<segment_number>."),
+        *SERIES_KEYS,
+        _text("seg_sop_uid", "SOPInstanceUID (0008,0018) of the segmentation."),
+        _int("segment_number", "SegmentNumber (0062,0004); the voxel value in the volume.", minimum=0),
+        # source
+        _text("source_series_uid", "SeriesInstanceUID of the segmented images.", nullable=True),
+        _text("source_modality", "Modality of the segmented images.", nullable=True),
+        _text("frame_of_reference_uid", "FrameOfReferenceUID (0020,0052).", nullable=True),
+        _text("tracking_id", "TrackingID (0062,0020).", nullable=True),
+        _text("tracking_uid", "TrackingUID (0062,0021).", nullable=True),
+        # meaning
+        _text("label", "SegmentLabel (0062,0005) as written.", nullable=True),
+        _text("description", "SegmentDescription (0062,0006).", nullable=True),
+        _text("structure", "Name for filters: the type's (or region's) meaning and side, `kidney_left`."),
+        _text(
+            "laterality",
+            "Side, from a type modifier or a region modifier.",
+            nullable=True,
+            values=("left", "right", "bilateral"),
+        ),
+        *_concept("category", "Segmented property category"),
+        *_concept("type", "Segmented property type"),
+        _text("type_modifier_code", "Segmented property type modifier: first Code Value.", nullable=True),
+        *_concept("region", "Anatomic region"),
+        _text("region_modifier_code", "Anatomic region modifier: first Code Value.", nullable=True),
+        _text(
+            "algorithm_type",
+            "SegmentAlgorithmType (0062,0008).",
+            nullable=True,
+            values=("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"),
+        ),
+        _text("algorithm_name", "SegmentAlgorithmName (0062,0009).", nullable=True),
+        _text("color_hex", "sRGB colour #RRGGBB, from RecommendedDisplayCIELabValue or a stable palette."),
+        # storage
+        _text(
+            "segmentation_type",
+            "SegmentationType (0062,0001).",
+            nullable=True,
+            values=("BINARY", "FRACTIONAL", "LABELMAP"),
+        ),
+        _int("layer", "Layer of the volume that holds the segment.", bits=8, nullable=True, minimum=0),
+        _int("label_index", "Label of the structure, the same in the whole dataset.", nullable=True),
+        _text("volume_path", "NIfTI label map with the segment, relative to the dataset.", nullable=True),
+        _text("mask_path", "NIfTI mask of this segment alone, if asked for.", nullable=True),
+        _text("fraction_path", "NIfTI of a FRACTIONAL segment.", nullable=True),
+        _int(
+            "max_fractional_value",
+            "MaximumFractionalValue (0062,000E): stored value that means 1.",
+            nullable=True,
+        ),
+        # grid
+        _int("size_i", "Columns of the grid.", unit="voxels", nullable=True, minimum=1),
+        _int("size_j", "Rows of the grid.", unit="voxels", nullable=True, minimum=1),
+        _int("size_k", "Slices of the grid.", unit="voxels", nullable=True, minimum=1),
+        _real("spacing_i_mm", "Distance of neighbouring columns.", "mm", nullable=True, minimum=0),
+        _real("spacing_j_mm", "Distance of neighbouring rows.", "mm", nullable=True, minimum=0),
+        _real("spacing_k_mm", "Distance of neighbouring slices.", "mm", nullable=True, minimum=0),
+        Column(
+            "affine_ras_mm",
+            pa.list_(pa.field("item", pa.float64()), 16),
+            "Affine (i, j, k, 1) to RAS+, 4x4 row-major.",
+            "mm",
+            nullable=True,
+        ),
+        _flag("is_regular", "Slices are equidistant and parallel.", nullable=True),
+        # measures
+        _int("voxel_count", "Voxels of the segment.", bits=64, unit="voxels", nullable=True, minimum=0),
+        _real(
+            "volume_ml",
+            "Voxels times voxel volume (FRACTIONAL: sum of fractions).",
+            "ml",
+            nullable=True,
+            minimum=0,
+        ),
+        *(
+            _int(
+                f"bbox_{end}_{axis}",
+                f"{'Smallest' if end == 'min' else 'Largest'} {axis} of the segment, inclusive.",
+                unit="voxels",
+                nullable=True,
+                minimum=0,
+            )
+            for axis in "ijk"
+            for end in ("min", "max")
+        ),
+        _real("centroid_r_mm", "Mean position, towards the patient's right.", "mm", nullable=True),
+        _real("centroid_a_mm", "Mean position, towards anterior.", "mm", nullable=True),
+        _real("centroid_s_mm", "Mean position, towards superior.", "mm", nullable=True),
+        _int("slice_count", "Slices the segment has voxels on.", unit="voxels", nullable=True, minimum=0),
+        _int("component_count", "26-connected components.", nullable=True, minimum=0),
+        Column(
+            "largest_component_fraction",
+            pa.float32(),
+            "Share of voxels in the largest component, 0 to 1.",
+            nullable=True,
+            minimum=0,
+        ),
+        _flag("touches_border", "The segment has voxels on the outermost ones of the grid.", nullable=True),
+        _int(
+            "overlap_voxel_count",
+            "Voxels shared with other segments.",
+            bits=64,
+            unit="voxels",
+            nullable=True,
+            minimum=0,
+        ),
+        # trust
+        _text("status", "ok, warned (findings of severity warning or above) or failed.", values=SEGMENT_STATUS),
+        _text("error_code", "Why the series failed.", nullable=True),
+        _int("finding_count", "Findings about the segment or its instance.", bits=16, minimum=0),
+        _int("source_bytes", "Bytes of the DICOM file.", bits=64, unit="bytes", nullable=True, minimum=0),
+        _text("source_md5", "MD5 of the DICOM file.", nullable=True),
+        _text("license", "Short name of the licence.", nullable=True),
+        _text("source_doi", "DOI to cite.", nullable=True),
+        _text("decoder", "Decoder name/version."),
+    ),
+    key=("segment_id",),
+    order=("collection_id", "patient_id", "seg_series_uid", "seg_sop_uid", "segment_number"),
+)
+
+SERIES = Table(
+    "series",
+    "One row per series of the dataset, failed and retired ones too.",
+    (
+        *SELECTION_COLUMNS,
+        _text("status", "ok, warned, failed, or retired (no longer in the selection).", values=SERIES_STATUS),
+        _text("error_code", "Why the series failed.", nullable=True),
+        _text("error_message", "The same in a sentence.", nullable=True),
+        _text("fetch_status", "fetched, failed or skipped.", values=("fetched", "failed", "skipped")),
+        _int("fetch_attempts", "Transfers until it was complete.", bits=16, minimum=0),
+        _int("segment_count", "Segments.", nullable=True, minimum=0),
+        _int("volume_count", "Volumes written.", minimum=0),
+        _int("volume_bytes", "Bytes of the volumes.", bits=64, unit="bytes", minimum=0),
+        _int("finding_count", "Findings.", bits=32, minimum=0),
+        _text("local_path", "Folder of its volumes, relative to the dataset.", nullable=True),
+        _text("settings_hash", "Hash of the settings the outputs depend on."),
+        _int(
+            "retired_idc_version", "IDC release that dropped the series.", bits=16, nullable=True, minimum=1
+        ),
+    ),
+    key=("seg_series_uid",),
+    order=SELECTION.order,
+)
+
+FINDINGS = Table(
+    "findings",
+    "One row per finding.",
+    (
+        _text("finding_id", "Key: hash of the other columns."),
+        _text("rule", "Code of the finding, see docs/codes.md."),
+        _text("severity", "How much it weighs.", values=("info", "hint", "warning", "error", "critical")),
+        _text("scope", "What it speaks of.", values=("series", "instance", "segment", "dataset")),
+        _text("seg_series_uid", "SeriesInstanceUID.", nullable=True),
+        _text("seg_sop_uid", "SOPInstanceUID.", nullable=True),
+        _int("segment_number", "SegmentNumber.", nullable=True, minimum=0),
+        _text("message", "One sentence."),
+        _text("observed", "Value found.", nullable=True),
+        _text("expected", "Value expected.", nullable=True),
+        _text("dicom_tag", "DICOM tag.", nullable=True),
+        _int("rule_version", "Version of the rule.", bits=16, minimum=1),
+    ),
+    key=("finding_id",),
+    order=("seg_series_uid", "seg_sop_uid", "segment_number", "rule", "finding_id"),
+)
+
+DATASET_TABLES = (SERIES, SEGMENTS, FINDINGS)
+
+# --- IDC's own tables, as IDC names them ------------------------------------------------------------
+
+_CODE = pa.struct([("CodeValue", pa.string()), ("CodingSchemeDesignator", pa.string()), ("CodeMeaning", pa.string())])
+_TYPE = pa.struct(
+    [
+        *_CODE,
+        ("AnatomicRegionModifierSequence", pa.list_(_CODE)),
+        ("SegmentedPropertyTypeModifierCodeSequence", pa.list_(_CODE)),
+    ]
+)
+
+IDC_SEGMENTATIONS = Table(
+    "segmentations",
+    "IDC's `segmentations`: one row per segment (IDC v24; see bigquery-public-data.idc_current).",
+    tuple(
+        Column(name, kind, f"{name}, as in IDC's table of the same name.", nullable=True)
+        for name, kind in (
+            ("PatientID", pa.string()),
+            ("StudyInstanceUID", pa.string()),
+            ("SeriesInstanceUID", pa.string()),
+            ("SOPInstanceUID", pa.string()),
+            ("FrameOfReferenceUID", pa.string()),
+            ("SegmentationType", pa.string()),
+            ("AnatomicRegion", _CODE),
+            ("AnatomicRegionModifier", _CODE),
+            ("SegmentedPropertyCategory", _CODE),
+            ("SegmentedPropertyType", _TYPE),
+            ("SegmentAlgorithmType", pa.string()),
+            ("SegmentAlgorithmName", pa.string()),
+            ("SegmentNumber", pa.int64()),
+            ("TrackingUID", pa.string()),
+            ("TrackingID", pa.string()),
+            ("segmented_SeriesInstanceUID", pa.string()),
+            ("viewer_url", pa.string()),
+        )
+    ),
+)
+
+IDC_SERIES = Table(
+    "series_index",
+    "Series of all modalities, under dicom_all's names (one row per series).",
+    tuple(
+        Column(name, kind, f"{name}, as in IDC's dicom_all.", unit, nullable=True)
+        for name, kind, unit in (
+            ("collection_id", pa.string(), ""),
+            ("analysis_result_id", pa.string(), ""),
+            ("PatientID", pa.string(), ""),
+            ("StudyInstanceUID", pa.string(), ""),
+            ("SeriesInstanceUID", pa.string(), ""),
+            ("crdc_series_uuid", pa.string(), ""),
+            ("Modality", pa.string(), ""),
+            ("SOPClassUID", pa.string(), ""),
+            ("TransferSyntaxUID", pa.string(), ""),
+            ("SeriesDescription", pa.string(), ""),
+            ("series_aws_url", pa.string(), ""),
+            ("series_size_bytes", pa.int64(), "bytes"),
+            ("instance_count", pa.int64(), ""),
+            ("license_short_name", pa.string(), ""),
+            ("source_DOI", pa.string(), ""),
+        )
+    ),
+    key=("SeriesInstanceUID",),
+)
+
+IDC_INSTANCES = Table(
+    "instances",
+    "SEG instances of an own index, under dicom_all's names.",
+    tuple(
+        Column(name, kind, f"{name}, as in IDC's dicom_all.", unit, nullable=True)
+        for name, kind, unit in (
+            ("SeriesInstanceUID", pa.string(), ""),
+            ("SOPInstanceUID", pa.string(), ""),
+            ("aws_url", pa.string(), ""),
+            ("instance_size", pa.int64(), "bytes"),
+            ("instance_hash", pa.string(), ""),
+        )
+    ),
+    key=("SOPInstanceUID",),
+)

@@ -1,0 +1,94 @@
+"""One selected series, on its way through the stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from segtools.errors import SegtoolsError
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteObject:
+    """An object to fetch and what is known of it; a row of `segtools.schema.OBJECTS`."""
+
+    url: str
+    size_bytes: int | None = None
+    md5: str | None = None
+    sop_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedSeries:
+    """A row of `segtools.schema.SELECTION`, with its objects where a table knows them."""
+
+    collection_id: str
+    patient_id: str
+    study_uid: str
+    seg_series_uid: str
+    crdc_series_uuid: str
+    series_url: str
+    size_bytes: int
+    instance_count: int
+    idc_version: int | None = None
+    analysis_result_id: str | None = None
+    sop_class_uid: str | None = None
+    transfer_syntax_uid: str | None = None
+    source_series_uid: str | None = None
+    source_modality: str | None = None
+    license: str | None = None
+    source_doi: str | None = None
+    objects: tuple[RemoteObject, ...] = field(default=(), compare=False)
+
+    def row(self) -> dict[str, Any]:
+        """The row of `segtools.schema.SELECTION`."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "objects"}
+
+
+def iter_selection(selection: pa.Table, objects: pa.Table | None = None) -> Iterator[SelectedSeries]:
+    """The series of a selection, in the table's order.
+
+    Parameters
+    ----------
+    selection : pyarrow.Table
+        With the schema `segtools.schema.SELECTION`.
+    objects : pyarrow.Table, optional
+        With the schema `segtools.schema.OBJECTS`.
+    """
+    known: dict[str, list[RemoteObject]] = {}
+    if objects is not None:
+        for row in objects.to_pylist():
+            uid = row.pop("seg_series_uid")
+            known.setdefault(uid, []).append(RemoteObject(**row))
+    for batch in selection.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            yield SelectedSeries(**row, objects=tuple(known.get(row["seg_series_uid"], ())))
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedSeries:
+    """What `fetch` gives to `decode`: checked files, or the error.
+
+    Attributes
+    ----------
+    series : SelectedSeries
+    files : tuple of Path
+        Checked DICOM files, sorted by name; empty where `error` is set.
+    md5s : tuple of str
+        MD5 of each file, hexadecimal, computed from the bytes that arrived.
+    attempts : int
+        Transfers it took.
+    error : SegtoolsError or None
+    """
+
+    series: SelectedSeries
+    files: tuple[Path, ...] = ()
+    md5s: tuple[str, ...] = ()
+    attempts: int = 1
+    error: SegtoolsError | None = None
