@@ -10,7 +10,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-oracle demo test lint check bench lock clean
+.PHONY: help env env-oracle demo test lint check bench docs lock clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ check: lint test  ## What CI runs
 
 bench: env env-oracle  ## Us and the peers, side by side
 	$(BIN)/python -m benchmarks
+
+docs: env  ## Rewrite the generated pages under docs/
+	$(BIN)/python -m flows.reference
 
 lock: env  ## Refresh the two lock files
 	$(BIN)/uv pip compile $(LOCK_ARGS) pyproject.toml --all-extras --group dev --output-file requirements.lock

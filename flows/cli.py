@@ -1,0 +1,75 @@
+"""The command line: `idcseg COMMAND`.
+
+Commands are named by strings, so that `--help` imports none of them. stdout is data, stderr is
+everything else. Exit codes: 0 ok · 1 findings of severity error · 2 usage · 3 partial (some series
+failed, the rest is committed) · 4 environment (credentials, disk, network).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cyclopts import App, Parameter
+
+COMMANDS = {
+    "plan": ("cohort:plan", "What a cohort would select, cost and need, before anything moves."),
+    "run": ("cohort:run", "Select, fetch, decode and write a cohort as a dataset: the whole pipeline."),
+    "select": ("cohort:select", "The series (or segments) a cohort selects, as a table."),
+    "fetch": ("cohort:fetch", "Download a cohort's DICOM SEG files, each one checked."),
+    "decode": ("decode:decode", "Decode one DICOM SEG or a folder of them; no cohort, no server."),
+    "index": ("index:index", "Index a folder of DICOM SEG files in IDC's schema."),
+    "mirror": ("index:mirror", "Download IDC's segmentations table, for selection by structure."),
+    "show": ("dataset:show", "What a dataset holds; or its rows that match a condition."),
+    "check": ("dataset:check", "Read a dataset back and compare every file and row."),
+    "report": ("dataset:report", "Write a dataset's report again."),
+    "structures": ("cohort:structures", "What a cohort can ask for: structures and their codes, with counts."),
+    "schema": ("cohort:schema", "JSON Schema of cohort files, for editors."),
+    "demo": ("demo:demo", "The whole pipeline on a phantom archive served from this machine."),
+}
+
+app = App(
+    name="idcseg",
+    help="Cohorts of DICOM SEG as label maps and one queryable segment catalog.",
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+    result_action="return_value",
+    version=lambda: __import__("segtools").__version__,
+)
+for _name, (_target, _help) in COMMANDS.items():
+    app.command(f"flows.commands.{_target}", name=_name, help=_help)
+
+
+def main() -> None:
+    """Entry point of `idcseg`."""
+    # Prefect reads these when it is imported: quiet, offline, patient with a slow machine.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    try:
+        code = app()
+    except KeyboardInterrupt:
+        print("interrupted; re-run the same command to continue", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader of stdout left, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a message
+        code = _report(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: Exception) -> int:
+    from segtools.errors import SegtoolsError
+
+    if os.environ.get("IDCSEG_DEBUG"):
+        raise error
+    if isinstance(error, SegtoolsError):
+        print(f"error [{error.code}] {error}", file=sys.stderr)
+        return error.exit_code
+    print(
+        f"error [internal] {type(error).__name__}: {error}. This is a defect of idcseg; "
+        "IDCSEG_DEBUG=1 shows where.",
+        file=sys.stderr,
+    )
+    return 1

@@ -1,0 +1,142 @@
+"""What people see on the terminal: tables, progress, sizes in words.
+
+stdout carries data only; progress and log lines go to stderr. On a terminal progress is a bar, elsewhere
+one plain line now and then.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+_PLAIN_INTERVAL_S = 5.0
+
+
+def print_json(value: object) -> None:
+    """Write `value` to stdout as JSON, non-finite numbers and unknown types as text."""
+    json.dump(value, sys.stdout, indent=2, default=str, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> None:
+    """Write rows to stdout as an aligned table; numbers to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in columns:
+        numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
+        table.add_column(column.replace("_", " "), justify="right" if numeric and rows else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell(row.get(column))) for column in columns))
+    width = None if sys.stdout.isatty() else 200
+    Console(file=sys.stdout, highlight=False, width=width).print(table)
+
+
+def print_table(table: pa.Table, *, as_json: bool, limit: int | None = None) -> None:
+    """Write an Arrow table to stdout, as JSON or for people."""
+    rows = table.slice(0, limit).to_pylist() if limit is not None else table.to_pylist()
+    if as_json:
+        print_json(rows)
+        return
+    print_rows(rows, table.column_names)
+    if limit is not None and table.num_rows > limit:
+        note(f"… and {table.num_rows - limit:,} more rows")
+
+
+def note(text: str) -> None:
+    """Write a line to stderr."""
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def cell(value: object) -> str:
+    """A value as table text."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(cell(item) for item in value)
+    # Strings of the files may hold control characters that a terminal would obey.
+    return "".join(character if character.isprintable() else "�" for character in str(value))
+
+
+def bytes_text(count: float) -> str:
+    """``1_500_000`` as ``1.5 MB`` (decimal, as IDC counts)."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 1000 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+@contextmanager
+def progress(label: str, total: int, unit: str = "series") -> Iterator[Callable[[int, int], None]]:
+    """Show progress on stderr; yields a function taking (items done, bytes done) since the last call."""
+    if total <= 0:
+        yield lambda _items, _size: None
+    elif sys.stderr.isatty():
+        yield from _bar(label, total)
+    else:
+        yield from _lines(label, total, unit)
+
+
+def _bar(label: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[size]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total, size="")
+        moved = 0
+
+        def advance(items: int, size: int) -> None:
+            nonlocal moved
+            moved += size
+            bar.update(task, advance=items, size=bytes_text(moved))
+
+        yield advance
+
+
+def _lines(label: str, total: int, unit: str) -> Iterator[Callable[[int, int], None]]:
+    done = moved = 0
+    start = last = time.monotonic()
+
+    def advance(items: int, size: int) -> None:
+        nonlocal done, moved, last
+        done, moved = done + items, moved + size
+        now = time.monotonic()
+        if done >= total or now - last >= _PLAIN_INTERVAL_S:
+            last = now
+            rate = moved / max(now - start, 1e-9)
+            note(f"{label}: {done:,} of {total:,} {unit}, {bytes_text(moved)}, {bytes_text(rate)}/s")
+
+    yield advance
+
+
+def summary_lines(pairs: Iterable[tuple[str, object]]) -> None:
+    """Write ``name  value`` lines to stdout, aligned."""
+    pairs = list(pairs)
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        sys.stdout.write(f"{name:<{width}}  {cell(value)}\n")
