@@ -1,0 +1,1 @@
+"""Benchmarks: phantoms, and us beside the peers. `python -m benchmarks` runs them all."""
