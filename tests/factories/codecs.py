@@ -1,0 +1,137 @@
+"""Encoders of single frames and encapsulation (PS3.5 A.4), small enough to be seen right."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+
+ITEM = b"\xfe\xff\x00\xe0"
+DELIMITER = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+
+
+def pack_bits(pixels: np.ndarray) -> bytes:
+    """Pixels as bits, the first in the least significant bit of the first byte (PS3.5 8.1.1)."""
+    return np.packbits(np.asarray(pixels, bool).ravel(), bitorder="little").tobytes()
+
+
+def raw(pixels: np.ndarray, bits: int) -> bytes:
+    """A frame by itself: packed bits, bytes or little-endian words."""
+    return pack_bits(pixels) if bits == 1 else pixels.astype(f"<u{bits // 8}").tobytes()
+
+
+def deflate(pixels: np.ndarray, bits: int) -> bytes:
+    """Deflated Image Frame (PS3.5 8.2.16): raw RFC 1951."""
+    compress = zlib.compressobj(wbits=-15)
+    return compress.compress(raw(pixels, bits)) + compress.flush()
+
+
+def pack_run(plane: bytes) -> bytes:
+    """PackBits of PS3.5 annex G.3.1: replicate runs of 2 and more, literal runs otherwise."""
+    out, i = bytearray(), 0
+    while i < len(plane):
+        run = 1
+        while run < 128 and i + run < len(plane) and plane[i + run] == plane[i]:
+            run += 1
+        if run > 1:
+            out += bytes((257 - run, plane[i]))
+            i += run
+            continue
+        end = i + 1
+        while end < len(plane) and end - i < 128 and (end + 1 >= len(plane) or plane[end] != plane[end + 1]):
+            end += 1
+        out += bytes((end - i - 1,)) + plane[i:end]
+        i = end
+    return bytes(out + b"\0" * (len(out) % 2))
+
+
+def rle(pixels: np.ndarray, bits: int) -> bytes:
+    """An RLE frame: header of 16 words, one segment per byte, most significant first (PS3.5 G.2, G.5).
+
+    One bit per pixel is one byte per pixel here (pydicom #2266).
+    """
+    width = max(bits // 8, 1)
+    planes = pixels.astype(f">u{width}").reshape(-1).view(np.uint8).reshape(-1, width)
+    return rle_frame([pack_run(planes[:, b].tobytes()) for b in range(width)])
+
+
+def rle_packed(pixels: np.ndarray) -> bytes:
+    """An RLE frame of packed bits, as some writers make it."""
+    return rle_frame([pack_run(pack_bits(pixels))])
+
+
+def rle_frame(segments: list[bytes]) -> bytes:
+    """Segments behind their header."""
+    starts = np.cumsum([64] + [len(s) for s in segments[:-1]]).tolist()
+    header = struct.pack("<16I", len(segments), *starts, *([0] * (15 - len(segments))))
+    return header + b"".join(segments)
+
+
+def jpeg_2000(pixels: np.ndarray, bits: int) -> bytes:
+    """A JPEG 2000 code stream without loss, of at least 32 by 32 pixels (OpenJPEG's five levels)."""
+    from openjpeg.utils import encode_array
+
+    dtype = np.uint16 if bits == 16 else np.uint8
+    return bytes(encode_array(pixels.astype(dtype), bits_stored=bits, photometric_interpretation=2))
+
+
+def jpeg_lossless(pixels: np.ndarray, bits: int) -> bytes:
+    """A JPEG-LS stream without loss; its precision is that of the data element, not of the values."""
+    import jpeg_ls
+
+    rows, columns = pixels.shape
+    source = pixels.astype(np.uint16 if bits == 16 else np.uint8).tobytes()
+    return bytes(jpeg_ls.encode_buffer(source, rows, columns, 1, max(bits, 8)))
+
+
+ENCODERS = {
+    "1.2.840.10008.1.2.1.98": raw,
+    "1.2.840.10008.1.2.8.1": deflate,
+    "1.2.840.10008.1.2.5": rle,
+    "1.2.840.10008.1.2.4.90": jpeg_2000,
+    "1.2.840.10008.1.2.4.91": jpeg_2000,
+    "1.2.840.10008.1.2.4.80": jpeg_lossless,
+}
+
+
+def encapsulate(frames: list[bytes], *, offsets: str = "basic", fragments: int = 1) -> bytes:
+    """PixelData of undefined length in Explicit VR Little Endian, with the offset table asked for.
+
+    Parameters
+    ----------
+    frames : list of bytes
+        Encoded frames.
+    offsets : {"none", "empty", "basic", "wrong", "outside", "extended"}
+        "wrong" is off by some bytes, "outside" points behind the end of the data.
+    fragments : int
+        Pieces that each frame is cut into.
+    """
+    groups = [_items(frame, fragments) for frame in frames]
+    starts = np.cumsum([0] + [len(g) for g in groups[:-1]]).tolist()
+    lead, table = b"", b""
+    if offsets == "basic":
+        table = struct.pack(f"<{len(starts)}I", *starts)
+    elif offsets == "wrong":
+        table = struct.pack(f"<{len(starts)}I", *(s + 6 for s in starts))
+    elif offsets == "outside":
+        table = struct.pack(f"<{len(starts)}I", *(0xFFFFFF00 + 2 * i for i in range(len(starts))))
+    elif offsets == "extended":
+        lengths = [len(f) for f in frames]
+        lead = _ov(0x0001, starts) + _ov(0x0002, lengths)
+    head = lead + struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF)
+    return head + ITEM + struct.pack("<I", len(table)) + table + b"".join(groups) + DELIMITER
+
+
+def _items(frame: bytes, fragments: int) -> bytes:
+    size = max(2, -(-len(frame) // fragments))
+    size += size % 2
+    pieces = [frame[i : i + size] for i in range(0, len(frame), size)]
+    pieces = [p + b"\0" * (len(p) % 2) for p in pieces]
+    return b"".join(ITEM + struct.pack("<I", len(p)) + p for p in pieces)
+
+
+def _ov(number: int, values: list[int]) -> bytes:
+    """ExtendedOffsetTable (7FE0,0001) or its Lengths (7FE0,0002)."""
+    data = struct.pack(f"<{len(values)}Q", *values)
+    return struct.pack("<HH2sHI", 0x7FE0, number, b"OV", 0, len(data)) + data
