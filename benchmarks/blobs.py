@@ -42,7 +42,9 @@ class Blobs:
         return [box.k.start + int(k) for k in np.flatnonzero(used)]
 
 
-def blobs(count: int, shape: tuple[int, int, int], slices_per_blob: float, *, seed: int = 7) -> Blobs:
+def blobs(
+    count: int, shape: tuple[int, int, int], slices_per_blob: float, *, width: float = 1.0, seed: int = 7
+) -> Blobs:
     """`count` blobs in a body-shaped column.
 
     Parameters
@@ -52,6 +54,8 @@ def blobs(count: int, shape: tuple[int, int, int], slices_per_blob: float, *, se
         (k, j, i), voxels.
     slices_per_blob : float
         Mean number of slices of a blob; blobs near the ends are moved inwards, never cut.
+    width : float
+        In-plane size; thinner blobs crowd each other less.
     seed : int
     """
     rng = np.random.default_rng(seed)
@@ -59,7 +63,7 @@ def blobs(count: int, shape: tuple[int, int, int], slices_per_blob: float, *, se
     # Sizes spread as organs do: a few large, many small; the mean height is what was asked for.
     weight = rng.lognormal(0.0, 0.45, count)
     heights = np.maximum(3.0, weight / weight.mean() * slices_per_blob)
-    side = 0.5 * np.sqrt(shape[1] * shape[2] / (512 * 512))
+    side = 0.5 * width * np.sqrt(shape[1] * shape[2] / (512 * 512))
     boxes = []
     for number, height in enumerate(heights, start=1):
         radii = np.array([height / 2, *(height * side * rng.uniform(0.7, 1.5, 2))])

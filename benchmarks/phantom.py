@@ -119,7 +119,7 @@ def totalsegmentator() -> Phantom:
 
 def growth(segments: int) -> Phantom:
     """`segments` labels of ~60 frames of 512 × 512 each; 400 slices."""
-    return Phantom(f"growth-{segments}", blobs(segments, (400, 512, 512), 60.4))
+    return Phantom(f"growth-{segments}", blobs(segments, (400, 512, 512), 61.5, width=0.3))
 
 
 # --- header ---------------------------------------------------------------------------------------
@@ -154,6 +154,17 @@ def _segment(number: int) -> Dataset:
         SegmentAlgorithmName="Phantom",
         RecommendedDisplayCIELabValue=[20000 + 500 * (number % 80), 30000, 36000],
         SegmentedPropertyTypeCodeSequence=kind,
+    )
+
+
+def _background() -> Dataset:
+    """The item that PS3.3 C.8.20.2.3 asks for when 0 is encoded and means nothing."""
+    return _dataset(
+        SegmentedPropertyCategoryCodeSequence=_code("309825002", "SCT", "Spatial and Relational Concept"),
+        SegmentNumber=0,
+        SegmentLabel="Background",
+        SegmentAlgorithmType="MANUAL",
+        SegmentedPropertyTypeCodeSequence=_code("125040", "DCM", "Background"),
     )
 
 
@@ -204,7 +215,7 @@ def _header(phantom: Phantom, kind: str, segments: int, frames: int) -> Dataset:
         Rows=rows, Columns=columns, BitsAllocated=bits, BitsStored=bits, HighBit=bits - 1,
         PixelRepresentation=0, LossyImageCompression="00",
         SegmentationType="LABELMAP" if label_map else "FRACTIONAL" if fractional else "BINARY",
-        SegmentSequence=[_segment(number) for number in range(1, segments + 1)],
+        SegmentSequence=[_background()] * label_map + [_segment(n) for n in range(1, segments + 1)],
         ContentLabel="PHANTOM", ContentDescription="Phantom", ContentCreatorName="Phantom",
         SharedFunctionalGroupsSequence=[
             _dataset(
