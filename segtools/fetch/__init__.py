@@ -1,0 +1,1 @@
+"""Fetch: from selected series to checked files on this machine."""

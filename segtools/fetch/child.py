@@ -1,0 +1,202 @@
+"""A child process that cannot outlive its use: own group, stall deadline, pace, leash."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from segtools.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from threading import Event
+
+_TICK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a child ended.
+
+    Attributes
+    ----------
+    stdout, stderr : bytes
+    returncode : int or None
+        None where we ended it.
+    is_stalled, is_canceled : bool
+        Why we ended it.
+    """
+
+    stdout: bytes
+    stderr: bytes
+    returncode: int | None
+    is_stalled: bool = False
+    is_canceled: bool = False
+
+
+def run_group(
+    command: Sequence[str],
+    script: bytes,
+    folder: Path | None,
+    *,
+    stall_timeout_s: float,
+    bandwidth_bytes_s: int | None = None,
+    cancel: Event | None = None,
+) -> Finished:
+    """Run `command` in its own process group until it ends, stalls or is canceled.
+
+    Parameters
+    ----------
+    command : sequence of str
+    script : bytes
+        Its standard input.
+    folder : Path or None
+        Folder tree into which it writes; a change there, or a byte of output, is progress.
+    stall_timeout_s : float, s
+        Longest time without progress.
+    bandwidth_bytes_s : int, bytes/s, optional
+        The group is stopped (SIGSTOP) whenever `folder` has grown faster; TCP then slows the sender.
+    cancel : threading.Event, optional
+        Set by another thread to end it.
+
+    Raises
+    ------
+    EnvironmentProblem
+        ``s5cmd-missing``: it cannot be started.
+    """
+    with tempfile.TemporaryFile() as stdin:
+        stdin.write(script)
+        stdin.seek(0)
+        try:
+            process = subprocess.Popen(
+                [*_leash(), *command],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EnvironmentProblem("s5cmd-missing", f"Cannot start {command[0]}: {error}.") from error
+    try:
+        return _Watch(process, folder, stall_timeout_s, bandwidth_bytes_s, cancel).until_end()
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+@cache
+def _leash() -> tuple[str, ...]:
+    """Prefix that makes the kernel kill the child when we die, where util-linux is at hand.
+
+    Without it an orphan still ends itself with SIGPIPE at the next object it reports.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        return ()
+    text = subprocess.run([setpriv, "--help"], capture_output=True, check=False).stdout
+    return (setpriv, "--pdeathsig", "KILL", "--") if b"--pdeathsig" in text else ()
+
+
+class _Watch:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        folder: Path | None,
+        stall_timeout_s: float,
+        bandwidth_bytes_s: int | None,
+        cancel: Event | None,
+    ) -> None:
+        self.process = process
+        self.folder = folder
+        self.stall_timeout_s = stall_timeout_s
+        self.bandwidth_bytes_s = bandwidth_bytes_s
+        self.cancel = cancel
+        self.output = {process.stdout: bytearray(), process.stderr: bytearray()}
+        self.is_stopped = False
+
+    def until_end(self) -> Finished:
+        start = progress = time.monotonic()
+        seen, before = _growth(self.folder)
+        with selectors.DefaultSelector() as selector:
+            for pipe in self.output:
+                assert pipe is not None  # noqa: S101 - Popen was asked for pipes
+                os.set_blocking(pipe.fileno(), False)
+                selector.register(pipe, selectors.EVENT_READ)
+            while selector.get_map():
+                if self._read(selector):
+                    progress = time.monotonic()
+                state, size = _growth(self.folder)
+                now = time.monotonic()
+                if state != seen or self.is_stopped:
+                    seen, progress = state, now
+                if self.cancel is not None and self.cancel.is_set():
+                    return self._finished(None, is_canceled=True)
+                if now - progress > self.stall_timeout_s:
+                    return self._finished(None, is_stalled=True)
+                self._pace(size - before, now - start)
+        return self._finished(self.process.wait())
+
+    def _read(self, selector: selectors.BaseSelector) -> bool:
+        is_any = False
+        for key, _ in selector.select(_TICK_S):
+            chunk = os.read(key.fd, 1 << 16)
+            if chunk:
+                self.output[key.fileobj] += chunk  # type: ignore[index]
+                is_any = True
+            else:
+                selector.unregister(key.fileobj)
+        return is_any
+
+    def _pace(self, size: int, seconds: float) -> None:
+        if self.bandwidth_bytes_s is None:
+            return
+        is_ahead = size > self.bandwidth_bytes_s * seconds
+        if is_ahead != self.is_stopped and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGSTOP if is_ahead else signal.SIGCONT)
+            self.is_stopped = is_ahead
+
+    def _finished(
+        self, returncode: int | None, *, is_stalled: bool = False, is_canceled: bool = False
+    ) -> Finished:
+        stdout, stderr = (bytes(text) for text in self.output.values())
+        return Finished(stdout, stderr, returncode, is_stalled, is_canceled)
+
+
+def _growth(folder: Path | None) -> tuple[object, int]:
+    """What changes whenever a byte arrives below `folder`, and the bytes on disk there.
+
+    Blocks, not sizes: s5cmd writes the parts of a large object out of order into a sparse file.
+    """
+    if folder is None:
+        return None, 0
+    state: list[tuple[str, int, int, int]] = []
+    pending = [str(folder)]
+    while pending:
+        with contextlib.suppress(FileNotFoundError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    stat = entry.stat(follow_symlinks=False)
+                    state.append((entry.path, stat.st_size, stat.st_blocks, stat.st_mtime_ns))
+    return state, sum(blocks for _, _, blocks, _ in state) * 512

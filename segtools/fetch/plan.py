@@ -1,0 +1,234 @@
+"""What to fetch from where, and under which local names.
+
+Tables come from strangers: a URL is checked before s5cmd or the file system sees it, and no UID, key
+or PatientID ever becomes a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from segtools.errors import FetchError, SegtoolsError
+from segtools.series import RemoteObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from segtools.series import SelectedSeries
+
+GCS_OF_AWS = {
+    "idc-open-data": "idc-open-data",
+    "idc-open-data-two": "idc-open-idc1",
+    "idc-open-data-cr": "idc-open-cr",
+}
+"""IDC's buckets: the keys are the same on both clouds, two of three bucket names are not."""
+
+AWS_OF_GCS = {gcs: aws for aws, gcs in GCS_OF_AWS.items()}
+
+SIZE_SLACK_BYTES = 10_000
+"""IDC's series index states sizes in MB with two decimals, so sums are compared with this slack."""
+
+_S3_URL = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9])/(?P<key>.+)")
+_WILDCARDS = re.compile(r"[*?]")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object and the file it becomes (or already is)."""
+
+    source: RemoteObject
+    path: Path
+
+
+@dataclass
+class Plan:
+    """The items of one series, or why there are none.
+
+    Attributes
+    ----------
+    series : SelectedSeries
+    folder : Path
+        Its own folder below the batch's; its name is a hash of the series UID.
+    items : list of Item
+    to_list : list of str
+        Prefixes whose objects must be listed first.
+    error : SegtoolsError or None
+    """
+
+    series: SelectedSeries
+    folder: Path
+    items: list[Item] = field(default_factory=list)
+    to_list: list[str] = field(default_factory=list)
+    error: SegtoolsError | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that its transfer will take on disk; 0 for files read in place."""
+        return sum(item.source.size_bytes or 0 for item in self.items if is_remote(item.source.url))
+
+
+def is_remote(url: str) -> bool:
+    """Whether s5cmd must fetch it."""
+    return url.startswith("s3://")
+
+
+def safe_url(url: str, endpoint: str | None = None) -> str:
+    """The URL as s5cmd or the file system may see it, its bucket under the endpoint's own name.
+
+    Parameters
+    ----------
+    url : str
+        ``s3://bucket/key``, ``s3://bucket/folder/`` (or ``…/*``), or ``file:///path``.
+    endpoint : str, optional
+        Google's or Amazon's endpoint maps IDC's bucket names; any other leaves them.
+
+    Raises
+    ------
+    FetchError
+        ``unsafe-url``.
+    """
+    if any(ord(character) < 32 or ord(character) == 127 for character in url) or not url.isprintable():
+        raise _unsafe(url, "it holds control characters")
+    if url.startswith("file://"):
+        local_path(url)
+        return url
+    match = _S3_URL.fullmatch(url.removesuffix("*") if url.endswith("/*") else url)
+    if match is None:
+        raise _unsafe(url, "only s3://bucket/key and file:///path are allowed")
+    if ".." in match["key"].split("/") or match["key"].startswith("/"):
+        raise _unsafe(url, "it climbs out of its folder")
+    return f"s3://{_bucket(match['bucket'], endpoint)}/{match['key']}"
+
+
+def local_path(url: str) -> Path:
+    """The absolute path of a ``file:///`` URL.
+
+    Raises
+    ------
+    FetchError
+        ``unsafe-url``: a host, a relative path, ``..`` or a NUL.
+    """
+    parts = urlsplit(url, allow_fragments=False)
+    path = Path(unquote(parts.path))
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or parts.query:
+        raise _unsafe(url, "a local URL is file:/// and an absolute path")
+    if not path.is_absolute() or ".." in path.parts or "\0" in str(path):
+        raise _unsafe(url, "a local URL is file:/// and an absolute path without '..'")
+    return path
+
+
+def plan_series(series: SelectedSeries, folder: Path, endpoint: str | None) -> Plan:
+    """The plan of one series; what its table does not say is left in `to_list`."""
+    name = hashlib.sha256(series.seg_series_uid.encode()).hexdigest()[:16]
+    plan = Plan(series, folder / name)
+    try:
+        if series.objects:
+            known = [_mapped(source, endpoint) for source in series.objects]
+            plan.to_list = [_listable(s.url) for s in known if s.size_bytes is None and is_remote(s.url)]
+            plan.items = _items(known, plan.folder)
+            return plan
+        url = safe_url(series.series_url, endpoint)
+        if is_remote(url):
+            plan.to_list = [_listable(url)]
+        else:
+            plan.items = _items(_local_objects(url), plan.folder)
+            check_total(plan)
+    except FetchError as error:
+        plan.error = error.with_attrs(seg_series_uid=series.seg_series_uid)
+    return plan
+
+
+def complete(plan: Plan, listings: dict[str, list[RemoteObject] | SegtoolsError]) -> None:
+    """Fill a plan with what the listing of its `to_list` gave; sets its error where it gave none."""
+    found: dict[str, RemoteObject] = {}
+    for url in plan.to_list:
+        listing = listings[url]
+        if isinstance(listing, SegtoolsError):
+            plan.error = listing.with_attrs(seg_series_uid=plan.series.seg_series_uid)
+            return
+        found.update((source.url, source) for source in listing)
+    if plan.series.objects:
+        plan.items = [
+            Item(_merged(item.source, found.get(item.source.url)), item.path) for item in plan.items
+        ]
+        return
+    plan.items = _items([found[url] for url in sorted(found)], plan.folder)
+    try:
+        for item in plan.items:
+            safe_url(item.source.url)
+        check_total(plan)
+    except FetchError as error:
+        plan.error = error.with_attrs(seg_series_uid=plan.series.seg_series_uid)
+
+
+def check_total(plan: Plan) -> None:
+    """Compare objects that were listed, not taken from a table, with the series' own row.
+
+    Raises
+    ------
+    FetchError
+        ``object-missing``: fewer than the table says; ``size-mismatch``: more, or other bytes.
+    """
+    series, count = plan.series, len(plan.items)
+    total = sum(item.source.size_bytes or 0 for item in plan.items)
+    says = f"{series.series_url} holds {count} objects of {total} bytes, the table says"
+    stated = f"{series.instance_count} of {series.size_bytes}."
+    if count < series.instance_count:
+        raise FetchError("object-missing", f"{says} {stated}", url=series.series_url)
+    if count > series.instance_count or abs(total - series.size_bytes) > SIZE_SLACK_BYTES:
+        raise FetchError("size-mismatch", f"{says} {stated}", url=series.series_url)
+
+
+def _bucket(name: str, endpoint: str | None) -> str:
+    host = (urlsplit(endpoint).hostname or "") if endpoint else "s3.amazonaws.com"
+    if host == "storage.googleapis.com":
+        return GCS_OF_AWS.get(name, name)
+    return AWS_OF_GCS.get(name, name) if host.endswith(".amazonaws.com") else name
+
+
+def _mapped(source: RemoteObject, endpoint: str | None) -> RemoteObject:
+    md5 = source.md5.lower() if source.md5 else None
+    url = safe_url(source.url, endpoint)
+    if url.endswith("/"):
+        raise _unsafe(source.url, "an object's URL does not end with '/'")
+    return RemoteObject(url, source.size_bytes, md5, source.sop_uid)
+
+
+def _merged(table: RemoteObject, listed: RemoteObject | None) -> RemoteObject:
+    if table.size_bytes is not None or listed is None:
+        return table
+    return RemoteObject(table.url, listed.size_bytes, table.md5 or listed.md5, table.sop_uid)
+
+
+def _items(sources: Iterable[RemoteObject], folder: Path) -> list[Item]:
+    """One item per distinct URL; a table that names an object twice gets it once."""
+    distinct: Sequence[RemoteObject] = list({source.url: source for source in sources}.values())
+    return [
+        Item(source, folder / f"{n:06d}.dcm" if is_remote(source.url) else local_path(source.url))
+        for n, source in enumerate(distinct)
+    ]
+
+
+def _local_objects(url: str) -> list[RemoteObject]:
+    path = local_path(url)
+    if path.is_file():
+        return [RemoteObject(url, path.stat().st_size)]
+    if not path.is_dir():
+        raise FetchError("object-missing", f"{url}: no such file or folder.", url=url)
+    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    return [RemoteObject(file.as_uri(), file.stat().st_size) for file in files]
+
+
+def _listable(url: str) -> str:
+    if _WILDCARDS.search(url):
+        raise _unsafe(url, "s5cmd would read its wildcards as a pattern")
+    return url
+
+
+def _unsafe(url: str, why: str) -> FetchError:
+    return FetchError("unsafe-url", f"URL {url[:200]!r} is refused: {why}.", url=url[:200])

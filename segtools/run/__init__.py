@@ -1,0 +1,1 @@
+"""Run: batches, executors, the ledger of outcomes, and the pipeline inside a worker."""
