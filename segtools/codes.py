@@ -147,6 +147,10 @@ CODES: dict[str, Code] = {
         "write",
         write_failed=("A file could not be written.", "Check the output folder's rights and space."),
     ),
+    **_errors(
+        "encode",
+        invalid_mask=("Masks, grid and segments given do not make a DICOM SEG.", "Mend what the message names."),
+    ),
     # --- findings of decode: repaired, assumed or doubtful ---------------------------------------
     **_findings(
         "decode",
