@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 import zlib
 
@@ -85,7 +86,27 @@ def jpeg_lossless(pixels: np.ndarray, bits: int) -> bytes:
     return bytes(jpeg_ls.encode_buffer(source, rows, columns, 1, max(bits, 8)))
 
 
+HTJ2K_PIXELS = (np.multiply.outer(np.arange(16), np.arange(18)) % 7 < 2).astype(np.uint8)
+"""What `HTJ2K_FRAME` decodes to."""
+
+HTJ2K_FRAME = base64.b64decode(
+    "/0//UQApQAAAAAASAAAAEAAAAAAAAAAAAAAAEgAAABAAAAAAAAAAAAABBwEB/1AACAACAAAAAv9SAAwAAgABAAUEBEAB"
+    "/1wAEyBIUFBQUFBQUFBQUFBQSEhI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAIUAAf+TwCX7AQd0AACg"
+    "CMAAIwDAEcASQBIAACMA8VoTAPkG0wDAE8AVEAVAFf4IlqV1AAT4BYuyt+YACf5AKp/e1gDALQgFowC0ABAMhAEtkdtZ"
+    "b6vz1koibQAAAGwAl0ud2QzsKqLqRmDuABBBwQCuQ7BlEyUjJlU67QD/2Q=="
+)
+"""Made once with OpenJPH 0.26 (reversible): no encoder of it is among our dependencies."""
+
+
+def htj2k(pixels: np.ndarray, bits: int) -> bytes:
+    """The one frame there is."""
+    assert bits == 8
+    assert np.array_equal(pixels, HTJ2K_PIXELS)
+    return HTJ2K_FRAME
+
+
 ENCODERS = {
+    "1.2.840.10008.1.2.4.201": htj2k,
     "1.2.840.10008.1.2.1.98": raw,
     "1.2.840.10008.1.2.8.1": deflate,
     "1.2.840.10008.1.2.5": rle,

@@ -2,8 +2,7 @@
 
 A `SegFactory` starts from the answer (a mask per segment on a known grid) and writes the file that a
 writer with the given habits or faults would have made of it. Nothing here knows the decoder.
-Data sets are written with pydicom; PixelData, the file meta group and everything that pydicom would
-rightly refuse are written byte by byte.
+Data sets are written with pydicom; PixelData and the file meta group byte by byte.
 """
 
 from __future__ import annotations
@@ -127,8 +126,8 @@ class SegFactory:
     orientation: tuple[float, ...] = AXIAL
     spacing: tuple[float, float] = (0.75, 0.5)
     step: float = 2.5
-    thickness: float | None | str = "step"
-    between: float | None | str = "step"
+    thickness: float | str | None = "step"
+    between: float | str | None = "step"
     places: Mapping[str, str] = field(default_factory=dict)
     described: tuple[int, ...] | None = None
     syntax: str = EXPLICIT
@@ -146,6 +145,7 @@ class SegFactory:
     offsets: str = "basic"
     fragments: int = 1
     lossy: bool = False
+    big_endian_vr: str = "OW"
     instance: int = 1
 
     @classmethod
@@ -392,7 +392,8 @@ class SegFactory:
         if self.syntax == IMPLICIT:
             return struct.pack("<HHI", 0x7FE0, 0x0010, length) + value
         order = ">" if self.syntax == BIG_ENDIAN else "<"
-        vr = b"OW" if self.bits_allocated == 16 or self.syntax == BIG_ENDIAN else b"OB"
+        vr = b"OW" if self.bits_allocated == 16 else b"OB"
+        vr = self.big_endian_vr.encode() if self.syntax == BIG_ENDIAN else vr
         return struct.pack(order + "HH2sHI", 0x7FE0, 0x0010, vr, 0, length) + value
 
     def native_pixels(self) -> bytes:
@@ -403,7 +404,9 @@ class SegFactory:
         else:
             value = stack.astype(f"<u{self.bits_allocated // 8}").tobytes()
         value += b"\0" * (len(value) % 2)
-        if self.syntax == BIG_ENDIAN:  # OW: 16-bit words, most significant byte first
+        if (
+            self.syntax == BIG_ENDIAN and self.big_endian_vr == "OW"
+        ):  # 16-bit words, most significant byte first
             value = np.frombuffer(value, "<u2").astype(">u2").tobytes()
         return value
 
