@@ -21,6 +21,7 @@ from segtools.finding import Finding
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
     from segtools.decode.structure import Element
 
     Stored = npt.NDArray[np.uint8 | np.uint16]
@@ -162,7 +163,6 @@ def open_frames(
     *,
     strict_length: bool = True,
     extended_offsets: memoryview | None = None,
-    extended_lengths: memoryview | None = None,
 ) -> tuple[Frames, list[Finding]]:
     """Frames of PixelData, and what was doubtful about them.
 
@@ -175,8 +175,8 @@ def open_frames(
     description : PixelDescription
     strict_length : bool
         False reads the whole frames of a PixelData that ends early (finding ``truncated-frames``).
-    extended_offsets, extended_lengths : memoryview, optional
-        Values of ExtendedOffsetTable (7FE0,0001) and ExtendedOffsetTableLengths (7FE0,0002).
+    extended_offsets : memoryview, optional
+        Value of ExtendedOffsetTable (7FE0,0001).
 
     Raises
     ------
@@ -196,7 +196,6 @@ def open_frames(
         description,
         strict_length=strict_length,
         extended_offsets=extended_offsets,
-        extended_lengths=extended_lengths,
     )
 
 
@@ -214,6 +213,18 @@ def too_short(description: PixelDescription, have: int, need: int, whole: int, s
         observed=str(have),
         expected=str(need),
         tag="(7FE0,0010)",
+    )
+
+
+def unpacked_binary(description: PixelDescription) -> Finding:
+    """Make the finding ``unpacked-binary``."""
+    allocated = description.bits_allocated
+    return Finding(
+        "unpacked-binary",
+        f"SegmentationType (0062,0001) is BINARY with BitsAllocated (0028,0100) {allocated}; it must be 1.",
+        observed=str(allocated),
+        expected="1",
+        tag="(0028,0100)",
     )
 
 
@@ -279,16 +290,7 @@ def _open_bytes(value: Bytes, description: PixelDescription, strict: bool) -> tu
             return PackedFrames(value, packing.offsets, _shape(description)), [finding, *packing.findings]
     findings = []
     if binary:
-        findings.append(
-            Finding(
-                "unpacked-binary",
-                f"SegmentationType (0062,0001) is BINARY with BitsAllocated (0028,0100) "
-                f"{description.bits_allocated}; it must be 1.",
-                observed=str(description.bits_allocated),
-                expected="1",
-                tag="(0028,0100)",
-            )
-        )
+        findings.append(unpacked_binary(description))
     whole = min(description.frame_count, len(value) // description.frame_bytes)
     if whole < description.frame_count:
         findings.append(too_short(description, len(value), need, whole, strict))

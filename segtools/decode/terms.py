@@ -68,7 +68,7 @@ def read_segments(structure: Structure) -> tuple[tuple[Segment, ...], list[Findi
     segments: dict[int, Segment] = {}
     unnumbered: list[tuple[int, Mapping[int, Element]]] = []
     sequence = structure.elements.get(_SEGMENT_SEQUENCE)
-    for index, item in enumerate(structure.items(sequence) if sequence is not None else ()):
+    for index, item in enumerate(structure.items(sequence)):
         number = reader.numbers(item, _NUMBER)
         if not number:
             unnumbered.append((index, item))
@@ -80,11 +80,10 @@ def read_segments(structure: Structure) -> tuple[tuple[Segment, ...], list[Findi
             )
         else:
             segments[number[0]] = reader.segment(item, number[0])
-    for index, item in unnumbered:
-        _assume_number(reader, segments, index, item)
-    background = _background(reader, segments)
-    if background is not None:
-        del segments[background]
+    for index, nameless in unnumbered:
+        _assume_number(reader, segments, index, nameless)
+    for background in _background(reader, segments):
+        segments.pop(background, None)
     reader.summarise()
     return tuple(segments[number] for number in sorted(segments)), reader.findings
 
@@ -102,21 +101,19 @@ def _assume_number(
     segments[number] = reader.segment(item, number)
 
 
-def _background(reader: _Reader, segments: Mapping[int, Segment]) -> int | None:
-    """SegmentNumber of the item that describes the background of a label map, if one does."""
+def _background(reader: _Reader, segments: Mapping[int, Segment]) -> set[int]:
+    """Values of a label map that are background; items may describe them."""
     top = reader.structure.elements
     if reader.text(top, _SEGMENTATION_TYPE) != "LABELMAP":
-        return None
-    padding = reader.numbers(top, _PIXEL_PADDING_VALUE)
-    if padding:
-        return padding[0] if padding[0] in segments else None
+        return set()
+    padding = set(reader.numbers(top, _PIXEL_PADDING_VALUE)[:1])
     zero = segments.get(0)
-    if zero is None:
-        return None
+    if zero is None or 0 in padding:
+        return padding
     if zero.type is not None and zero.type[:2] == _BACKGROUND:
-        return 0
-    reader.note("zero-is-segment", f"Segment 0 is {zero.label or 'a segment'!r}; no value is background.", 0)
-    return None
+        return padding | {0}
+    reader.note("zero-is-segment", f"Segment 0 is {zero.label or 'a segment'!r}, not background.", 0)
+    return padding
 
 
 class _Reader:
@@ -250,14 +247,10 @@ class _Reader:
         return self._raw(item, _SPECIFIC_CHARACTER_SET).decode("latin-1")
 
     def _items(self, item: Mapping[int, Element], tag: int) -> Iterable[Mapping[int, Element]]:
-        element = item.get(tag)
-        return self.structure.items(element) if element is not None else ()
+        return self.structure.items(item.get(tag))
 
     def _raw(self, item: Mapping[int, Element], tag: int) -> bytes:
-        element = item.get(tag)
-        if element is None or element.length < 0:
-            return b""
-        return bytes(self.structure.buffer[element.offset : element.offset + element.length])
+        return self.structure.value(item.get(tag))
 
 
 def _listed(numbers: Iterable[int]) -> str:
