@@ -112,12 +112,11 @@ def _walk(buffer: memoryview, element: Element) -> tuple[Offsets, Offsets, bool]
     starts, lengths = array("q"), array("q")
     position = element.offset
     end = min(element.end if element.length < 0 else element.offset + element.length, len(buffer))
-    whole = element.length >= 0
     while position + 8 <= end:
         tag = buffer[position : position + 4]
         length = int.from_bytes(buffer[position + 4 : position + 8], "little")
         if tag == _DELIMITER:
-            whole = True
+            position = end
             break
         if tag != _ITEM or length == 0xFFFFFFFF:
             raise CorruptSegError(
@@ -128,12 +127,11 @@ def _walk(buffer: memoryview, element: Element) -> tuple[Offsets, Offsets, bool]
                 offset=position,
             )
         if position + 8 + length > end:
-            whole = False
             break
         starts.append(position + 8)
         lengths.append(length)
         position += 8 + length
-    return np.frombuffer(starts, np.int64), np.frombuffer(lengths, np.int64), whole
+    return np.frombuffer(starts, np.int64), np.frombuffer(lengths, np.int64), position == end
 
 
 def _attribute(
