@@ -1,0 +1,19 @@
+-- The segments that all segment-level filters let through. An empty list filters nothing.
+SELECT *
+FROM segment_meanings
+WHERE
+  (
+    ARRAY_LENGTH(@structures) = 0
+    OR type_key IN UNNEST(@structures)
+    OR CONCAT(type_key, '/', laterality) IN UNNEST(@structures)
+  )
+  AND (ARRAY_LENGTH(@categories) = 0 OR category_key IN UNNEST(@categories))
+  AND (
+    ARRAY_LENGTH(@regions) = 0
+    OR region_key IN UNNEST(@regions)
+    OR CONCAT(region_key, '/', laterality) IN UNNEST(@regions)
+  )
+  AND (ARRAY_LENGTH(@laterality) = 0 OR laterality IN UNNEST(@laterality))
+  AND (ARRAY_LENGTH(@algorithm_types) = 0 OR algorithm_type IN UNNEST(@algorithm_types))
+  AND (ARRAY_LENGTH(@algorithm_names) = 0 OR algorithm_name IN UNNEST(@algorithm_names))
+  AND (ARRAY_LENGTH(@segmentation_types) = 0 OR segmentation_type IN UNNEST(@segmentation_types))

@@ -1,0 +1,388 @@
+"""From a cohort to its series: the one entry point of this stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from segtools import schema
+from segtools.errors import QueryError, SelectError, SpecError
+from segtools.select.engine import Result, check_columns
+from segtools.select.query import Library, Query, load_query
+from segtools.select.sources import Sources
+from segtools.select.spec import Code, CohortSpec
+from segtools.select.sql import CHOSEN
+from segtools.select.terms import near
+from segtools.select.vocabulary import PREFIXES, Concepts, code_keys, require_segments
+
+if TYPE_CHECKING:
+    from segtools.select.engine import Engine, Facts, Session
+
+_SERIES_FILTERS = ("collections", "analysis_results", "licenses", "patients", "series_uids")
+_FILTER_COLUMNS = {
+    "structures": "SegmentedPropertyType",
+    "categories": "SegmentedPropertyCategory",
+    "regions": "AnatomicRegion",
+    "algorithm_types": "SegmentAlgorithmType",
+    "algorithm_names": "SegmentAlgorithmName",
+    "segmentation_types": "SegmentationType",
+}
+_QUERY_PREFIX = "query_"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A cohort's series.
+
+    Attributes
+    ----------
+    series : pyarrow.Table
+        Schema `segtools.schema.SELECTION`, sorted by collection, patient, study, series.
+    objects : pyarrow.Table
+        Schema `segtools.schema.OBJECTS`: what `fetch` checks against, where a table knows it.
+    segments : pyarrow.Table or None
+        The segments that match, where the cohort filters on segments (all segments of a selected
+        series are decoded all the same).
+    segment_count : int or None
+        Matching segments; None where no table knows.
+    idc_version : int or None
+        The release, resolved; None where IDC is no source.
+    engine : str
+        ``duckdb`` or ``bigquery``.
+    warnings : tuple of str
+        What could not be filtered on, or was asked for and is not there.
+    provenance : dict
+        Hashes of the SQL, versions, bytes, per query.
+    """
+
+    series: pa.Table
+    objects: pa.Table
+    segments: pa.Table | None
+    segment_count: int | None
+    idc_version: int | None
+    engine: str
+    warnings: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def select(
+    spec: CohortSpec,
+    sources: Sources | None = None,
+    engine: Engine | None = None,
+    *,
+    library: Library | None = None,
+) -> Selection:
+    """The series of a cohort.
+
+    Parameters
+    ----------
+    spec : CohortSpec
+    sources : Sources, optional
+        Default: what the cohort names.
+    engine : Engine, optional
+        Default: the embedded one.
+    library : Library, optional
+        Default: the project's queries.
+
+    Raises
+    ------
+    SelectError
+        ``no-match``, ``unknown-structure``, ``unknown-collection``, ``table-invalid``,
+        ``source-missing``, ``version-unknown``.
+    QueryError
+        ``query-invalid``, of the cohort's own query.
+    EnvironmentProblem
+        ``source-missing``, ``credentials-missing``, ``query-refused``, ``query-unavailable``.
+    """
+    run = _Run(spec, sources or Sources.of(spec), engine or _default_engine(), library or Library())
+    with run.open() as session:
+        return run.select(session)
+
+
+def estimate(
+    spec: CohortSpec,
+    sources: Sources | None = None,
+    engine: Engine | None = None,
+    *,
+    library: Library | None = None,
+) -> int:
+    """Bytes that `select` would have the engine read, by dry run; 0 for the embedded engine."""
+    run = _Run(spec, sources or Sources.of(spec), engine or _default_engine(), library or Library())
+    with run.open() as session:
+        return run.estimate(session)
+
+
+def _default_engine() -> Engine:
+    from segtools.select.local import LocalEngine
+
+    return LocalEngine()
+
+
+class _Run:
+    """One selection."""
+
+    def __init__(self, spec: CohortSpec, sources: Sources, engine: Engine, library: Library) -> None:
+        self.spec, self.sources, self.engine, self.library = spec, sources, engine, library
+        self.results: dict[str, Result] = {}
+        self.warnings: list[str] = []
+        self.values: dict[str, Any] = {}
+
+    def open(self) -> Session:
+        types = self.spec.segmentation_types
+        labelmaps = not types or "LABELMAP" in types
+        return self.engine.open(self.sources, self.spec.idc_version, labelmaps=labelmaps)
+
+    def select(self, session: Session) -> Selection:
+        spec, facts = self.spec, session.facts
+        self.prepare(session)
+        rows = self.ask(session, "series")
+        if rows.num_rows == 0:
+            raise self.nothing(session)
+        self.check_terms(session, rows)
+        segments = None
+        if spec.segment_filters:
+            segments = self.ask(session, "segments")
+            self.check_codes(session, segments)
+        objects = self.ask(session, "objects") if facts.has_objects else schema.OBJECTS.empty()
+        count = pc.sum(rows["matching_segments"]).as_py() if facts.has_segments else None
+        return Selection(
+            series=_as(schema.SELECTION, rows.drop_columns("matching_segments")),
+            objects=_as(schema.OBJECTS, objects),
+            segments=segments,
+            segment_count=count,
+            idc_version=facts.idc_version,
+            engine=facts.engine,
+            warnings=(*facts.warnings, *self.warnings),
+            provenance=self.provenance(facts),
+        )
+
+    def estimate(self, session: Session) -> int:
+        self.prepare(session)
+        names = ["series"]
+        names += ["segments"] if self.spec.segment_filters else []
+        names += ["objects"] if session.facts.has_objects else []
+        return sum(session.estimate(name, self.values, self.library) for name in names)
+
+    def prepare(self, session: Session) -> None:
+        """Values of all parameters; refuse what these tables cannot answer."""
+        spec, facts = self.spec, session.facts
+        if spec.segment_filters:
+            require_segments(session, f"The filter {spec.segment_filters[0]!r}")
+        self.check_missing(facts)
+        values: dict[str, Any] = {name: list(getattr(spec, name)) for name in _SERIES_FILTERS}
+        values |= {f"exclude_{name}": list(getattr(spec.exclude, name)) for name in _SERIES_FILTERS}
+        for name in ("laterality", "algorithm_types", "algorithm_names"):
+            values[name] = list(getattr(spec, name))
+        only_labelmaps = set(spec.segmentation_types) == {"LABELMAP"}
+        values["labelmaps_only"] = only_labelmaps
+        values["segmentation_types"] = [] if only_labelmaps else list(spec.segmentation_types)
+        values["by_segment"] = bool(spec.segment_filters)
+        if spec.sample is not None:
+            values["sample_patients"] = spec.sample.patients or 0
+            values["sample_series"] = spec.sample.series or 0
+            values["sample_seed"] = spec.sample.seed
+        if facts.idc_version is not None:
+            values["idc_version"] = facts.idc_version
+        values |= self.concept_keys(session)
+        self.values = values
+        if spec.query is not None:
+            self.use_query(session)
+
+    def check_missing(self, facts: Facts) -> None:
+        missing = facts.missing.get("segmentations", frozenset())
+        for name, column in _FILTER_COLUMNS.items():
+            if name in self.spec.segment_filters and column in missing:
+                raise SelectError(
+                    "table-invalid",
+                    f"The cohort filters on {name}, but the table `segmentations` has no column {column}.",
+                    hint="Take another idc_version, or leave the filter out.",
+                    key=name,
+                )
+        if missing:
+            self.warnings.append(
+                f"The table `segmentations` lacks {', '.join(sorted(missing))}; they read as null."
+            )
+
+    def concept_keys(self, session: Session) -> dict[str, list[str]]:
+        """Names and codes as keys; only names (and labels) need to ask the tables."""
+        wanted = {name: getattr(self.spec, name) for name in PREFIXES}
+        named = any(isinstance(item, str) for items in wanted.values() for item in items)
+        concepts = Concepts.read(session, self.library) if named else None
+        keys: dict[str, list[str]] = {}
+        for name, items in wanted.items():
+            found = [
+                key
+                for item in items
+                for key in (
+                    code_keys(item)
+                    if concepts is None and isinstance(item, Code)
+                    else _keys(concepts, name, item)
+                )
+            ]
+            keys[name] = list(dict.fromkeys(found))
+        return keys
+
+    def use_query(self, session: Session) -> None:
+        assert self.spec.query is not None  # noqa: S101 - the caller asked
+        path = Path(self.spec.query.folder)
+        query = load_query(path) if path.is_dir() else self.library[self.spec.query.folder]
+        given = self.spec.query.parameters
+        if unknown := given.keys() - {parameter.name for parameter in query.parameters}:
+            raise SpecError(
+                "spec-invalid", f"Query {query.name!r} has no parameters {sorted(unknown)}.", key="query"
+            )
+        if query.columns.get("seg_series_uid") != "STRING":
+            raise QueryError(
+                "query-invalid",
+                f"Query {query.name!r} must give a column seg_series_uid of type STRING to choose series by.",
+                query=query.name,
+            )
+        check_columns(query, session.columns(query.name, given, self.library.with_query(query, query.name)))
+        self.library = self.library.with_query(_prefixed(query), CHOSEN)
+        self.values |= {f"{_QUERY_PREFIX}{name}": value for name, value in given.items()}
+        self.values["by_query"] = True
+
+    def ask(self, session: Session, query: str) -> pa.Table:
+        self.results[query] = session.run(query, self.values, self.library)
+        return self.results[query].table
+
+    def check_terms(self, session: Session, rows: pa.Table | None) -> None:
+        """Complain about collections, results and licences that do not exist; note those without a match."""
+        columns = {
+            "collections": "collection_id",
+            "analysis_results": "analysis_result_id",
+            "licenses": "license",
+        }
+        absent = {
+            name: [item for item in getattr(self.spec, name) if item not in _values(rows, column)]
+            for name, column in columns.items()
+        }
+        sampled = self.spec.sample is not None and rows is not None
+        if any(absent.values()):
+            known: dict[str, set[str]] = {}
+            for row in self.ask(session, "series_terms").to_pylist():
+                known.setdefault(row["kind"], set()).add(row["term"])
+            for name, items in absent.items():
+                for item in items:
+                    if item not in known.get(name, set()):
+                        raise _unknown_term(name, item, known.get(name, set()))
+                    if rows is not None and not sampled:
+                        self.warnings.append(f"{name}: no series of {item!r} passes the other filters.")
+        for name, column in (("patients", "patient_id"), ("series_uids", "seg_series_uid")):
+            lost = [item for item in getattr(self.spec, name) if item not in _values(rows, column)]
+            if lost and rows is not None and not sampled:
+                shown = ", ".join(lost[:5]) + (" …" if len(lost) > 5 else "")
+                self.warnings.append(f"{name}: {len(lost)} of those asked for match nothing: {shown}.")
+
+    def check_codes(self, session: Session, segments: pa.Table | None) -> None:
+        """Complain about codes that occur nowhere; note those that the other filters rule out."""
+        concepts: Concepts | None = None
+        for name, prefix in PREFIXES.items():
+            found = _segment_keys(segments, prefix)
+            for item in getattr(self.spec, name):
+                if not isinstance(item, Code) or not found.isdisjoint(code_keys(item)):
+                    continue
+                concepts = concepts or Concepts.read(session, self.library)
+                concepts.keys(name, item)
+                if self.spec.sample is None and segments is not None:
+                    self.warnings.append(f"{name}: no segment {item} passes the other filters.")
+
+    def nothing(self, session: Session) -> SelectError:
+        """Why nothing matches."""
+        self.check_terms(session, None)
+        self.check_codes(session, None)
+        given = [name for name in (*_SERIES_FILTERS, *self.spec.segment_filters) if getattr(self.spec, name)]
+        given += ["query"] if self.spec.query is not None else []
+        text = ", ".join(given) if given else "none"
+        return SelectError("no-match", f"No segmentation series passes all filters ({text}).", filters=given)
+
+    def provenance(self, facts: Facts) -> dict[str, Any]:
+        queries = {name: result.provenance() for name, result in self.results.items()}
+        if self.spec.query is not None:
+            queries[CHOSEN] = {"sql_sha256": self.library[CHOSEN].sha256}
+        read = [
+            result.bytes_processed for result in self.results.values() if result.bytes_processed is not None
+        ]
+        estimated = [
+            result.bytes_estimated for result in self.results.values() if result.bytes_estimated is not None
+        ]
+        return {
+            "cohort_sha256": self.spec.sha256,
+            "engine": facts.engine,
+            "versions": dict(facts.versions),
+            "idc_version": facts.idc_version,
+            "queries": queries,
+            "bytes_processed": sum(read),
+            "bytes_estimated": sum(estimated),
+            "price_usd_per_tib": facts.price_usd_per_tib,
+        }
+
+
+def _keys(concepts: Concepts | None, name: str, item: Code | str) -> list[str]:
+    assert concepts is not None  # noqa: S101 - read wherever a name is given
+    return concepts.keys(name, item)
+
+
+def _values(rows: pa.Table | None, column: str) -> set[str]:
+    return set() if rows is None else set(pc.unique(rows[column]).to_pylist())
+
+
+def _segment_keys(segments: pa.Table | None, prefix: str) -> set[str]:
+    """Keys of the segments found, with and without side."""
+    if segments is None:
+        return set()
+    columns = [f"{prefix}_scheme", f"{prefix}_code", "laterality"]
+    keys: set[str] = set()
+    for row in segments.select(columns).group_by(columns).aggregate([]).to_pylist():
+        key = f"{row[columns[0]]}:{row[columns[1]]}"
+        keys |= {key, f"{key}/{row['laterality']}"}
+    return keys
+
+
+def _unknown_term(name: str, item: str, known: set[str]) -> SelectError:
+    close = near(item, known)
+    code = "unknown-collection" if name in ("collections", "analysis_results") else "no-match"
+    what = {"collections": "collection", "analysis_results": "analysis result", "licenses": "licence"}[name]
+    hint = f"Did you mean {', '.join(close)}?" if close else f"There are {', '.join(sorted(known)[:20])}."
+    return SelectError(code, f"No {what} {item!r} has segmentations.", hint=hint, key=name, near=close)
+
+
+def _prefixed(query: Query) -> Query:
+    """The user's query with its parameters renamed, so that none can meet one of ours."""
+    from dataclasses import replace
+
+    from sqlglot import exp
+
+    from segtools.select.sql import parse
+
+    tree = parse(query)
+    for node in tree.find_all(exp.Parameter):
+        node.set("this", exp.Var(this=f"{_QUERY_PREFIX}{node.name}"))
+    parameters = tuple(replace(item, name=f"{_QUERY_PREFIX}{item.name}") for item in query.parameters)
+    return replace(query, sql=tree.sql(dialect="bigquery"), parameters=parameters)
+
+
+def _as(table: schema.Table, rows: pa.Table) -> pa.Table:
+    """`rows` with the schema of `table`.
+
+    Raises
+    ------
+    SelectError
+        ``table-invalid``: a column that must not be null is.
+    """
+    for column in table.columns:
+        if not column.nullable and rows[column.name].null_count:
+            raise SelectError(
+                "table-invalid",
+                f"{rows[column.name].null_count} of {rows.num_rows} rows have no {column.name}.",
+                column=column.name,
+            )
+    rows = rows.select(list(table.names))
+    return pa.Table.from_arrays(
+        [rows[column.name].cast(column.type) for column in table.columns], schema=table.arrow
+    )
