@@ -30,11 +30,8 @@ _CAUSES: tuple[tuple[str, type[SegtoolsError], re.Pattern[str]], ...] = tuple(
             r"connection refused|no such host|network is unreachable|no route to host"
             r"|dial tcp.*(i/o timeout|timed out)|x509:|tls: |server misbehaving",
         ),
-        (
-            "bucket-missing",
-            FetchError,
-            r"NoSuchBucket|^NotFound: Not Found",
-        ),  # HEAD on the bucket has no body
+        # A HEAD on the bucket is answered without a body, so without NoSuchBucket.
+        ("bucket-missing", FetchError, r"NoSuchBucket|^NotFound: Not Found"),
         (
             "throttled",
             TransientFetchError,

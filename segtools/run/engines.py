@@ -1,0 +1,247 @@
+"""How a batch reaches a worker and its answer comes back: in line, threads, processes, Dask."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import queue
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from segtools.errors import RunError, SegtoolsError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from types import TracebackType
+
+    from segtools.run.batches import Batch
+    from segtools.run.executor import ExecutorOptions
+
+_log = logging.getLogger(__name__)
+
+Function = Callable[["Batch"], Any]
+
+_FAILED_STARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """The answer of a batch whose worker died under it."""
+
+    reason: str
+
+
+class Engine(Protocol):
+    """Some workers; at most `window` batches are submitted and not yet answered."""
+
+    window: int
+
+    def submit(self, batch: Batch) -> None:
+        """Hand a batch to a worker."""
+
+    def wait(self) -> list[tuple[Batch, Any]]:
+        """Wait for at least one answer: a result, a SegtoolsError, or WorkerDied."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_engine(function: Function, options: ExecutorOptions) -> Engine:
+    """The engine of `ExecutorOptions.kind`."""
+    if options.kind == "serial":
+        return _Serial(function)
+    if options.kind == "threads":
+        return _Threads(function, options)
+    if options.kind == "processes":
+        return _Processes(function, options)
+    from segtools.run.dask import DaskEngine  # heavy, and an optional dependency
+
+    return DaskEngine(function, options)
+
+
+def guarded(function: Function, batch: Batch) -> object:
+    """What `function` returns or, as a value, the error it raised; errors of ours pass as they are.
+
+    An answer must cross a process border whatever happens, and a defect met in one batch must not end
+    a run of thousands: so this border alone catches everything and keeps the traceback as text.
+    """
+    try:
+        return function(batch)
+    except SegtoolsError as error:
+        return error
+    except MemoryError as error:
+        return RunError("memory-limit", f"Out of memory in batch {batch.id}: {error}.", batch=batch.id)
+    except Exception as error:  # noqa: BLE001 - see above
+        text = "".join(traceback.format_exception(error))
+        _log.exception("batch %s", batch.id)
+        return RunError(
+            "internal",
+            f"{type(error).__name__} in batch {batch.id}: {error}.",
+            batch=batch.id,
+            traceback=text,
+        )
+
+
+class _Serial:
+    window = 1
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.batches: list[Batch] = []
+
+    def submit(self, batch: Batch) -> None:
+        self.batches.append(batch)
+
+    def wait(self) -> list[tuple[Batch, Any]]:
+        batch = self.batches.pop()
+        return [(batch, guarded(self.function, batch))]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+class _Threads:
+    def __init__(self, function: Function, options: ExecutorOptions) -> None:
+        self.function = function
+        self.window = options.window or options.workers
+        self.pool = ThreadPoolExecutor(options.workers, thread_name_prefix="batch")
+        self.done: queue.SimpleQueue[tuple[Batch, Future[Any]]] = queue.SimpleQueue()
+
+    def submit(self, batch: Batch) -> None:
+        future = self.pool.submit(guarded, self.function, batch)
+        future.add_done_callback(lambda done: self.done.put((batch, done)))
+
+    def wait(self) -> list[tuple[Batch, Any]]:
+        batch, future = self.done.get()
+        return [(batch, future.result())]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and hasattr(self.function, "cancel"):
+            self.function.cancel()
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Processes:
+    """Worker processes, each with one batch at a time on a pipe of its own.
+
+    `concurrent.futures.ProcessPoolExecutor` breaks as a whole when one process dies and cannot say
+    which batch it was; here the pipe that ends names it.
+    """
+
+    def __init__(self, function: Function, options: ExecutorOptions) -> None:
+        self.function = function
+        self.memory_bytes = options.memory_bytes
+        self.window = options.workers
+        self.context = multiprocessing.get_context("spawn")
+        self.idle: list[_Worker] = []
+        self.busy: dict[Connection, _Worker] = {}
+        self.failed_starts = 0
+
+    def submit(self, batch: Batch) -> None:
+        worker = self.idle.pop() if self.idle else self._start()
+        worker.batch = batch
+        self.busy[worker.pipe] = worker
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its death is seen in wait()
+            worker.pipe.send(batch)
+
+    def wait(self) -> list[tuple[Batch, Any]]:
+        answers: list[tuple[Batch, Any]] = []
+        while not answers:
+            for pipe in multiprocessing.connection.wait(list(self.busy)):
+                assert isinstance(pipe, multiprocessing.connection.Connection)  # noqa: S101 - what we put in
+                worker = self.busy[pipe]
+                try:
+                    message = pipe.recv()
+                except (EOFError, OSError):
+                    answers.append(self._bury(worker))
+                    continue
+                if not worker.is_ready:
+                    worker.is_ready, self.failed_starts = True, 0
+                    continue
+                del self.busy[pipe]
+                self.idle.append(worker)
+                answers.append((worker.batch, message))
+        return answers
+
+    def _start(self) -> _Worker:
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(
+            target=_serve, args=(theirs, self.function, self.memory_bytes), name="segtools-worker"
+        )
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _bury(self, worker: _Worker) -> tuple[Batch, WorkerDied]:
+        del self.busy[worker.pipe]
+        worker.pipe.close()
+        worker.process.join()
+        if not worker.is_ready:
+            self.failed_starts += 1
+            if self.failed_starts >= _FAILED_STARTS:
+                raise RunError("internal", f"Worker processes do not start (exit {worker.process.exitcode}).")
+        _log.warning("worker %s ended with %s", worker.process.pid, worker.process.exitcode)
+        return worker.batch, WorkerDied(f"exit code {worker.process.exitcode}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.busy.values():
+            worker.process.kill()
+        for worker in [*self.idle, *self.busy.values()]:
+            worker.pipe.close()
+            worker.process.join()
+            worker.process.close()
+
+
+class _Worker:
+    batch: Batch
+
+    def __init__(self, process: multiprocessing.context.SpawnProcess, pipe: Connection) -> None:
+        self.process = process
+        self.pipe = pipe
+        self.is_ready = False
+
+
+def _serve(pipe: Connection, function: Function, memory_bytes: int | None) -> None:
+    """Life of a worker process: ready, then a batch in, an answer out, until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if memory_bytes is not None:
+        _limit_memory(memory_bytes)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        pipe.send(None)
+        while True:
+            pipe.send(guarded(function, pipe.recv()))
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _limit_memory(memory_bytes: int) -> None:
+    """Let allocations beyond fail with MemoryError; files that are only mapped do not count."""
+    import resource  # not on Windows
+
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, resource.getrlimit(resource.RLIMIT_DATA)[1]))
