@@ -72,6 +72,7 @@ CODES: dict[str, Code] = {
         dataset_incompatible=("The dataset was written by another format version or for another cohort.", "Choose another folder."),
         dataset_invalid=("dataset.json or a table cannot be read.", "Re-run the cohort on this folder."),
         dataset_locked=("Another run holds the dataset.", "Wait for it, or stop it."),
+        filter_invalid=("A filter or query on a dataset is no valid SQL.", "Columns are listed in tables/columns.tsv; text stands in single quotes."),
     ),
     # --- select ----------------------------------------------------------------------------------
     **_errors(
@@ -209,6 +210,7 @@ CODES: dict[str, Code] = {
         file_altered=(Severity.CRITICAL, "A file differs from what the tables say.", "Re-run the cohort."),
         count_mismatch=(Severity.CRITICAL, "The volume has other voxel counts than the table.", "Re-run the cohort; report it."),
         affine_mismatch=(Severity.CRITICAL, "The volume has another affine than the table.", "Re-run the cohort; report it."),
+        schema_violation=(Severity.CRITICAL, "A table breaks its own declaration.", "Re-run the cohort; report it."),
         undeclared_file=(Severity.HINT, "A file is in the dataset that no table names.", "Remove it, if it is not yours."),
     ),
     # fmt: on

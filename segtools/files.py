@@ -54,6 +54,23 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         file.write(content)
 
 
+def fsync_folder(folder: Path) -> None:
+    """Make the names in `folder`, and its own in its parents, survive a power cut.
+
+    `replacing` makes a file's content durable; a rename is only once its folder is synced. Whoever
+    writes a group of files calls this once, before anything refers to them.
+    """
+    for directory in (folder, folder.parent):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without folder fsync
+                raise write_error(error, directory) from error
+        finally:
+            os.close(descriptor)
+
+
 def write_error(error: OSError, path: Path) -> WriteError | EnvironmentProblem:
     """The project's error for an OSError met while writing `path`; ours pass unchanged."""
     if isinstance(error, WriteError | EnvironmentProblem):

@@ -1,0 +1,349 @@
+"""Load a dataset: tables by SQL, masks and volumes as arrays.
+
+Only the standard library is imported here; NumPy, Arrow and DuckDB come with the first question.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+
+from segtools.errors import DatasetError, MissingError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    import duckdb
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from segtools.nifti import NiftiImage
+
+MANIFEST = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The label maps of one instance.
+
+    Attributes
+    ----------
+    layers : tuple of (k, j, i) ndarray
+        One, unless segments share voxels. Values are SegmentNumbers, or label indices where the
+        volume was asked for with ``labels="cohort"``; 0 is background.
+    affine_ras_mm : (4, 4) float64 ndarray, mm
+        (i, j, k, 1) to RAS+.
+    segments : pyarrow.Table
+        The instance's rows.
+    """
+
+    layers: tuple[npt.NDArray[Any], ...]
+    affine_ras_mm: npt.NDArray[np.float64]
+    segments: pa.Table
+
+    @property
+    def array(self) -> npt.NDArray[Any]:
+        """(k, j, i) ndarray, if there is one layer.
+
+        Raises
+        ------
+        UsageError
+            ``not-found``: segments share voxels, so one array cannot hold them.
+        """
+        if len(self.layers) != 1:
+            raise UsageError(
+                "not-found",
+                f"The volume has {len(self.layers)} layers, so there is no single array.",
+                hint="Take `layers`, or one `mask` at a time.",
+            )
+        return self.layers[0]
+
+
+def open_dataset(path: str | Path) -> Dataset:
+    """Open the dataset in folder `path`.
+
+    Raises
+    ------
+    MissingError
+        ``not-found``: no dataset.json there.
+    DatasetError
+        ``dataset-incompatible``: another format version. ``dataset-invalid``: dataset.json is
+        unreadable, or a table is not the committed one.
+
+    Examples
+    --------
+    >>> with segtools.open("liver-ct") as dataset:  # doctest: +SKIP
+    ...     large = dataset.segments("structure = 'liver' AND volume_ml > 1500")
+    """
+    return Dataset(Path(path))
+
+
+class Dataset:
+    """A committed dataset, read-only. See `open_dataset`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.manifest: dict[str, Any] = _manifest(root)
+        self._verify()
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{entry['rows']} {name}" for name, entry in self.manifest["tables"].items())
+        return f"Dataset({str(self.root)!r}: {rows})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database connection, if one was opened."""
+        if "connection" in self.__dict__:
+            self.__dict__.pop("connection").close()
+
+    # --- tables ---------------------------------------------------------------------------------
+
+    def segments(self, where: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows of the segments table.
+
+        Parameters
+        ----------
+        where : str, optional
+            SQL condition on the columns, ``"structure = 'liver' AND volume_ml > 1500"``.
+        columns : sequence of str, optional
+            Default: all.
+
+        Raises
+        ------
+        UsageError
+            ``filter-invalid``: no such column, or no valid SQL.
+        """
+        return self._select("segments", where, columns)
+
+    def series(self, where: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows of the series table; parameters as in `segments`."""
+        return self._select("series", where, columns)
+
+    def findings(self, where: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows of the findings table; parameters as in `segments`."""
+        return self._select("findings", where, columns)
+
+    def sql(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> pa.Table:
+        """Result of a DuckDB query over the views ``series``, ``segments`` and ``findings``.
+
+        Raises
+        ------
+        UsageError
+            ``filter-invalid``.
+        """
+        import duckdb
+
+        try:
+            return self.connection.execute(query, parameters or None).to_arrow_table()
+        except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:
+            raise UsageError("filter-invalid", f"{error}".splitlines()[0], query=query) from error
+        except duckdb.Error as error:
+            raise DatasetError("dataset-invalid", f"{self.root}: {error}", path=str(self.root)) from error
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """An in-memory DuckDB with one view per table."""
+        import duckdb
+
+        connection = duckdb.connect()
+        for name in self.manifest["tables"]:
+            path = str(self.table_path(name)).replace("'", "''")
+            connection.execute(f"CREATE VIEW \"{name}\" AS SELECT * FROM read_parquet('{path}')")
+        return connection
+
+    def table_path(self, name: str) -> Path:
+        """Path of a committed Parquet table."""
+        return self._inside(self.manifest["tables"][name]["path"])
+
+    def _select(self, table: str, where: str | None, columns: Sequence[str] | None) -> pa.Table:
+        chosen = ", ".join('"{}"'.format(name.replace('"', '""')) for name in columns) if columns else "*"
+        # On lines of its own, so that a comment in the condition ends with it.
+        condition = f"WHERE (\n{where}\n)" if where else ""
+        return self._typed(self.sql(f"SELECT {chosen} FROM {table}\n{condition}"))
+
+    def _typed(self, table: pa.Table) -> pa.Table:
+        """The declared types, units and descriptions, which DuckDB drops."""
+        import pyarrow as pa
+
+        from segtools.schema import DATASET_TABLES
+
+        declared = {column.name: column.field for known in DATASET_TABLES for column in known.columns}
+        return table.cast(
+            pa.schema([declared.get(field.name, field).with_nullable(True) for field in table.schema])
+        )
+
+    # --- arrays ---------------------------------------------------------------------------------
+
+    def mask(self, segment: str | Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+        """(k, j, i) bool mask of one segment; of a FRACTIONAL one, where its fraction is not 0.
+
+        Parameters
+        ----------
+        segment : str or mapping
+            `segment_id`, or a row of the segments table.
+
+        Raises
+        ------
+        MissingError
+            ``not-found``: no such segment, or it has no volume (failed, or not asked for).
+        DatasetError
+            ``dataset-invalid``: its file is missing or broken.
+        """
+        row = self._segment(segment)
+        if path := row["fraction_path"]:
+            return self._image(path).array != 0
+        if path := row["mask_path"]:
+            return self._image(path).array != 0
+        if path := row["volume_path"]:
+            return self._image(path).array == row["segment_number"]
+        raise _no_volume(row["segment_id"])
+
+    def fraction(self, segment: str | Mapping[str, Any]) -> npt.NDArray[np.float32]:
+        """(k, j, i) float32 fraction of one segment, 0 to 1: exact quotients, never above 1.
+
+        Parameters and errors as in `mask`; a segment that is no fraction is 0 and 1.
+        """
+        import numpy as np
+
+        row = self._segment(segment)
+        if not row["fraction_path"]:
+            return self.mask(row).astype(np.float32)
+        stored = self._image(row["fraction_path"]).array
+        return np.divide(stored, row["max_fractional_value"], dtype=np.float32)
+
+    def volume(
+        self, instance: str | Mapping[str, Any], labels: Literal["segment", "cohort"] = "segment"
+    ) -> Volume:
+        """The label maps of one instance.
+
+        Parameters
+        ----------
+        instance : str or mapping
+            SOPInstanceUID, SeriesInstanceUID (of a series with one instance), or a row with one.
+        labels : {"segment", "cohort"}
+            Voxel values: SegmentNumbers as in the file, or the dataset's `label_index`, where
+            segments without one become background.
+
+        Raises
+        ------
+        MissingError
+            ``not-found``: nothing of that UID has a label map, or several instances have.
+        DatasetError
+            ``dataset-invalid``: a file is missing or broken.
+        """
+        import numpy as np
+
+        uid = (
+            instance
+            if isinstance(instance, str)
+            else instance.get("seg_sop_uid") or instance["seg_series_uid"]
+        )
+        rows = self._typed(
+            self.sql(
+                "SELECT * FROM segments WHERE $uid IN (seg_sop_uid, seg_series_uid) ORDER BY segment_number",
+                {"uid": uid},
+            )
+        )
+        if len(rows["seg_sop_uid"].unique()) > 1:
+            raise MissingError(
+                "not-found", f"Series {uid} has several instances: name one by its seg_sop_uid."
+            )
+        paths = dict(sorted(zip(rows["layer"].to_pylist(), rows["volume_path"].to_pylist(), strict=True)))
+        if not paths or None in paths.values():
+            raise _no_volume(uid)
+        images = [self._image(path) for path in paths.values()]
+        layers = tuple(image.array for image in images)
+        if labels == "cohort":
+            table = np.zeros(1 + max(int(layer.max(initial=0)) for layer in layers), np.int32)
+            for row in rows.select(["segment_number", "label_index"]).to_pylist():
+                if row["segment_number"] < len(table):
+                    table[row["segment_number"]] = row["label_index"] or 0
+            layers = tuple(table[layer] for layer in layers)
+        affine = np.array(rows["affine_ras_mm"][0].as_py(), np.float64).reshape(4, 4)
+        return Volume(layers, affine, rows)
+
+    def _segment(self, segment: str | Mapping[str, Any]) -> Mapping[str, Any]:
+        if not isinstance(segment, str):
+            return segment
+        rows = self.sql("SELECT * FROM segments WHERE segment_id = $id", {"id": segment}).to_pylist()
+        if not rows:
+            raise MissingError("not-found", f"The dataset has no segment {segment!r}.", value=segment)
+        row: dict[str, Any] = rows[0]
+        return row
+
+    def _image(self, relative: str) -> NiftiImage:
+        from segtools.nifti import read
+
+        try:
+            return read(self._inside(relative))
+        except FileNotFoundError as error:
+            raise DatasetError("dataset-invalid", f"{relative} is missing.", path=relative) from error
+
+    def _inside(self, relative: str) -> Path:
+        """A path below the dataset; tables come from strangers too."""
+        parts = PurePosixPath(relative)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise DatasetError(
+                "dataset-invalid", f"Path {relative!r} leads out of the dataset.", path=relative
+            )
+        return self.root / parts
+
+    def _verify(self) -> None:
+        """Tables have the committed size: sees an interrupted commit without reading them."""
+        for name, entry in self.manifest["tables"].items():
+            path = self.table_path(name)
+            size = path.stat().st_size if path.is_file() else None
+            if size != entry["bytes"]:
+                raise DatasetError(
+                    "dataset-invalid",
+                    f"{entry['path']} has {size} bytes, {MANIFEST} says {entry['bytes']}: a commit was cut short.",
+                    path=str(path),
+                )
+
+
+def _manifest(root: Path) -> dict[str, Any]:
+    from segtools.schema import FORMAT_VERSION
+
+    path = root / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingError("not-found", f"{root} holds no {MANIFEST}.", path=str(root)) from error
+    except ValueError as error:
+        raise DatasetError("dataset-invalid", f"{path} is no JSON: {error}.", path=str(path)) from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("format_version"), int):
+        raise DatasetError("dataset-invalid", f"{path} is no dataset description.", path=str(path))
+    if manifest["format_version"] != FORMAT_VERSION:
+        raise DatasetError(
+            "dataset-incompatible",
+            f"{path} has format version {manifest['format_version']}, this reader knows {FORMAT_VERSION}.",
+            path=str(path),
+        )
+    tables = manifest.get("tables")
+    if not isinstance(tables, dict) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("path"), str) for entry in tables.values()
+    ):
+        raise DatasetError("dataset-invalid", f"{path} lists no tables.", path=str(path))
+    return manifest
+
+
+def _no_volume(name: str) -> MissingError:
+    return MissingError(
+        "not-found",
+        f"{name} has no volume in this dataset.",
+        hint="See its status and error_code; `volumes: none` cohorts have none.",
+        value=name,
+    )

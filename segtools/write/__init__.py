@@ -1,0 +1,1 @@
+"""Write one canonical dataset folder: volumes per series, staged parts, and the commit."""

@@ -1,0 +1,172 @@
+"""Write one decoded SEG instance: its volumes, sidecars and rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from segtools.files import fsync_folder, write_bytes
+from segtools.write.layout import sop8, volume_name
+from segtools.write.nifti import write_volume
+from segtools.write.rows import DECODER, finding_row, grid_and_measures, segment_row
+from segtools.write.sidecars import json_sidecar, tsv_sidecar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    from segtools.decode.measure import SegmentMeasure
+    from segtools.decode.volume import SegVolume
+    from segtools.series import SelectedSeries
+    from segtools.write.layout import Layout
+
+Stored = tuple[str, int]
+"""Relative path and bytes of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """What is written of an instance.
+
+    Attributes
+    ----------
+    volumes : {"labelmap", "masks", "none"}
+        Label maps; label maps and one mask per segment; rows only.
+    compression_level : int
+        Of isal, 0 to 3.
+    """
+
+    volumes: Literal["labelmap", "masks", "none"] = "labelmap"
+    compression_level: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenInstance:
+    """What was written: rows of the catalog, and files with their bytes."""
+
+    segments: list[dict[str, Any]]
+    findings: list[dict[str, Any]]
+    files: list[Stored] = field(default_factory=list)
+
+
+def write_instance(
+    layout: Layout,
+    series: SelectedSeries,
+    volume: SegVolume,
+    measures: Iterable[SegmentMeasure],
+    *,
+    source_bytes: int,
+    source_md5: str,
+    options: WriteOptions | None = None,
+) -> WrittenInstance:
+    """Write volumes and sidecars of an instance; give its catalog rows.
+
+    What an earlier run wrote of the same instance under other names (say, one layer more) goes.
+
+    Raises
+    ------
+    EnvironmentProblem
+        ``disk-full``.
+    WriteError
+        ``write-failed``.
+    """
+    options = options or WriteOptions()
+    writer = _Writer(layout, series, volume, options)
+    by_number = {measure.number: measure for measure in measures}
+    uid = volume.header.sop_instance_uid
+    rows = [
+        segment_row(series, segment, volume.header, volume.findings)
+        | grid_and_measures(volume, by_number[segment.number])
+        | {"layer": volume.layer_of.get(segment.number, 0) if volume.layers else None}
+        | {"source_bytes": source_bytes, "source_md5": source_md5}
+        for segment in volume.segments
+    ]
+    if options.volumes != "none":
+        writer.volumes(rows)
+        writer.sidecars(rows)
+        writer.tidy()
+    findings = [
+        finding_row(item, seg_series_uid=series.seg_series_uid, seg_sop_uid=uid) for item in volume.findings
+    ]
+    return WrittenInstance(rows, findings, writer.files)
+
+
+class _Writer:
+    """One instance's files; fills the path columns of the rows."""
+
+    def __init__(
+        self, layout: Layout, series: SelectedSeries, volume: SegVolume, options: WriteOptions
+    ) -> None:
+        self._layout = layout
+        self._series = series
+        self._volume = volume
+        self._options = options
+        self._uid = volume.header.sop_instance_uid
+        self._folder = layout.series_folder(series.collection_id, series.patient_id, series.seg_series_uid)
+        self.files: list[Stored] = []
+
+    def volumes(self, rows: list[dict[str, Any]]) -> None:
+        layers = self._volume.layers
+        paths = []
+        for index, layer in enumerate(layers):
+            name = volume_name(self._uid, "dseg", layer=index if len(layers) > 1 else None)
+            paths.append(self._nifti(name, layer))
+        for row in rows:
+            number = row["segment_number"]
+            if number in self._volume.fractions:
+                row["fraction_path"] = self._fraction(number)
+                continue
+            if paths:
+                row["volume_path"] = paths[row["layer"]]
+            if self._options.volumes == "masks" and row["voxel_count"]:
+                mask = self._volume.mask(number).view(np.uint8)
+                row["mask_path"] = self._nifti(volume_name(self._uid, "mask", label=number), mask)
+
+    def _fraction(self, number: int) -> str:
+        name = volume_name(self._uid, "probseg", label=number)
+        full = self._volume.header.max_fractional_value or 1
+        return self._nifti(name, self._volume.fractions[number], is_label_map=False, slope=1 / full)
+
+    def _nifti(
+        self,
+        name: str,
+        array: npt.NDArray[np.uint8 | np.uint16],
+        *,
+        is_label_map: bool = True,
+        slope: float = 1.0,
+    ) -> str:
+        relative = self._layout.within(self._folder, name)
+        size = write_volume(
+            self._layout.absolute(relative),
+            array,
+            self._volume.grid.affine_ras,
+            description=f"DICOM SEG {self._uid}",
+            is_label_map=is_label_map,
+            slope=slope,
+            compression_level=self._options.compression_level,
+        )
+        self.files.append((relative, size))
+        return relative
+
+    def sidecars(self, rows: list[dict[str, Any]]) -> None:
+        names = [path.rpartition("/")[2] for path, _ in self.files]
+        kind = "dseg" if self._volume.layers else "probseg"
+        for extension, content in (
+            ("json", json_sidecar(self._series, self._volume, files=names, decoder=DECODER)),
+            ("tsv", tsv_sidecar(rows)),
+        ):
+            relative = self._layout.within(self._folder, f"{sop8(self._uid)}_{kind}.{extension}")
+            write_bytes(self._layout.absolute(relative), content)
+            self.files.append((relative, len(content)))
+
+    def tidy(self) -> None:
+        """Remove this instance's files of an earlier run, and make the new names durable."""
+        folder = self._layout.absolute(self._folder)
+        written = {self._layout.absolute(path) for path, _ in self.files}
+        for path in folder.glob(f"{sop8(self._uid)}_*"):
+            if path not in written:
+                path.unlink()
+        fsync_folder(folder)

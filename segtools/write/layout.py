@@ -1,0 +1,165 @@
+"""Where everything of a dataset lies: the only module that joins its paths.
+
+::
+
+    <dataset>/  dataset.json · cohort.yaml · README.md · CITATIONS.bib · LICENSES.tsv
+      tables/series.parquet · segments.parquet · findings.parquet · columns.tsv
+      tables/.staging/<part>.<table>.parquet
+      volumes/<collection>/<PatientID>/<SeriesInstanceUID>/<sop8>_dseg.nii.gz|json|tsv
+      report/report.html · runs/<UTC>.json · .lock
+
+Names from tables and headers are strangers' words, so each becomes one harmless path component:
+`component` keeps what is harmless as it is and is injective for the rest (a hash of the original is
+appended), so neither the order of the series nor what else is in the dataset changes a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+MAX_COMPONENT = 64
+"""Longest component: a UID's length (PS3.5 6.2)."""
+
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9._-]")
+_TAGGED = re.compile(r"-[0-9a-f]{10}\Z")
+
+VolumeKind = Literal["dseg", "mask", "probseg"]
+
+
+def component(name: str) -> str:
+    """One path component for a stranger's `name`: ``[A-Za-z0-9._-]``, at most 64 characters.
+
+    A name that has to be changed gets 10 hex digits of its SHA-256 appended, and so does one that
+    only looks as if it had been; hence two names never share a component.
+
+    Examples
+    --------
+    >>> component("LIDC-IDRI-0001")
+    'LIDC-IDRI-0001'
+    >>> component("../etc")
+    '--.-etc-0107e66347'
+    """
+    safe = _FORBIDDEN.sub("-", name)
+    if safe.startswith("."):  # hidden files, `.`, `..`
+        safe = f"-{safe[1:]}"
+    if safe.endswith("."):  # dropped silently by some file systems
+        safe = f"{safe[:-1]}-"
+    if safe == name and name and len(name) <= MAX_COMPONENT and not _TAGGED.search(name):
+        return name
+    tag = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{safe[: MAX_COMPONENT - 11] or '-'}-{tag}"
+
+
+def sop8(sop_instance_uid: str) -> str:
+    """First 8 hex digits of SHA-256 of a SOPInstanceUID: short, stable, without order."""
+    return hashlib.sha256(sop_instance_uid.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def volume_name(
+    sop_instance_uid: str, kind: VolumeKind, *, layer: int | None = None, label: int | None = None
+) -> str:
+    """File name of a volume, after BIDS derivatives.
+
+    Parameters
+    ----------
+    sop_instance_uid : str
+    kind : {"dseg", "mask", "probseg"}
+    layer : int, optional
+        Of a ``dseg`` with several layers; then no plain ``_dseg`` file exists.
+    label : int, optional
+        SegmentNumber of a ``mask`` or ``probseg``.
+
+    Examples
+    --------
+    >>> volume_name("1.2.3", "probseg", label=3)
+    'c47f5b18_label-03_probseg.nii.gz'
+    """
+    entities = [sop8(sop_instance_uid)]
+    if layer is not None:
+        entities.append(f"desc-layer{layer}")
+    if label is not None:
+        entities.append(f"label-{label:02d}")
+    return "_".join([*entities, f"{kind}.nii.gz"])
+
+
+class Layout:
+    """Paths of the dataset in `root`. Relative ones are POSIX strings, as the tables hold them."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    @property
+    def manifest(self) -> Path:
+        """The commit point."""
+        return self.root / "dataset.json"
+
+    @property
+    def lock(self) -> Path:
+        """Names the run that holds the dataset."""
+        return self.root / ".lock"
+
+    @property
+    def staging(self) -> Path:
+        """Parts that wait for the commit."""
+        return self.root / "tables" / ".staging"
+
+    @property
+    def spill(self) -> Path:
+        """Where the commit's sort goes when it outgrows its memory."""
+        return self.staging / "spill"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.root / "report" / "report.html"
+
+    @property
+    def volumes(self) -> Path:
+        """The folder of all volumes."""
+        return self.root / "volumes"
+
+    def document(self, name: Literal["cohort.yaml", "README.md", "CITATIONS.bib", "LICENSES.tsv"]) -> Path:
+        """A document at the top of the dataset."""
+        return self.root / name
+
+    def table(self, name: str) -> Path:
+        """A committed table."""
+        return self.root / "tables" / f"{name}.parquet"
+
+    @property
+    def columns(self) -> Path:
+        """The data dictionary."""
+        return self.root / "tables" / "columns.tsv"
+
+    def run(self, stamp: str) -> Path:
+        """The record of one run."""
+        return self.root / "runs" / f"{component(stamp)}.json"
+
+    def part(self, part_id: str, table: str) -> Path:
+        """A staged part of one table."""
+        return self.staging / f"{component(part_id)}.{table}.parquet"
+
+    def parts(self) -> list[str]:
+        """Ids of the complete parts: those whose series part is there (it is written last)."""
+        suffix = ".series.parquet"
+        return sorted(path.name.removesuffix(suffix) for path in self.staging.glob(f"[!.]*{suffix}"))
+
+    def series_folder(self, collection_id: str, patient_id: str, seg_series_uid: str) -> str:
+        """Folder of a series' volumes, relative."""
+        parts = (collection_id, patient_id, seg_series_uid)
+        return str(PurePosixPath("volumes", *map(component, parts)))
+
+    def within(self, folder: str, name: str) -> str:
+        """File `name` in the relative `folder`, relative."""
+        return str(PurePosixPath(folder, name))
+
+    def absolute(self, relative: str) -> Path:
+        """The path of a relative one."""
+        return self.root / relative
+
+    def relative(self, path: Path) -> str:
+        """`path` below the dataset, relative."""
+        return path.relative_to(self.root).as_posix()

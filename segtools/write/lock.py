@@ -1,0 +1,101 @@
+"""One writer per dataset: a lock file that names its holder.
+
+The kernel's `flock` decides, so a dead holder on this machine never blocks; the file's text says who
+holds it, and is what counts between machines that share a disk without sharing locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from segtools.errors import DatasetError
+from segtools.files import write_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from segtools.write.layout import Layout
+
+
+@contextlib.contextmanager
+def locked(layout: Layout) -> Iterator[None]:
+    """Hold the dataset while the block runs.
+
+    Raises
+    ------
+    DatasetError
+        ``dataset-locked``: a living run of this machine, or any run of another one, holds it.
+    WriteError, EnvironmentProblem
+        The lock file cannot be written.
+    """
+    path = layout.lock
+    descriptor = _acquire(path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _acquire(path: Path) -> int:
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise write_error(error, path) from error
+        try:
+            if _claim(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _claim(descriptor: int, path: Path) -> bool:
+    """Write our name into the lock file; False if it was removed meanwhile."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _refusal(path, _holder(descriptor)) from None
+    try:
+        if not os.path.samestat(os.fstat(descriptor), path.stat()):
+            return False
+    except FileNotFoundError:
+        return False
+    holder = _holder(descriptor)
+    if holder and holder.get("host") != socket.gethostname():  # here the kernel says: dead
+        raise _refusal(path, holder)
+    mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": datetime.now(UTC).isoformat()}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(mine).encode(), 0)
+    os.fsync(descriptor)
+    return True
+
+
+def _holder(descriptor: int) -> dict[str, Any]:
+    try:
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+    except ValueError:
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _refusal(path: Path, holder: dict[str, Any]) -> DatasetError:
+    who = ", ".join(f"{key} {holder[key]}" for key in ("host", "pid", "started") if key in holder)
+    return DatasetError(
+        "dataset-locked",
+        f"{path.parent} is held by another run ({who or 'unknown'}).",
+        hint=f"Wait for it, or stop it; if it is surely dead, remove {path.name}.",
+        path=str(path),
+        holder=holder,
+    )
