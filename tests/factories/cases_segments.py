@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from typing import Any
 
@@ -429,11 +430,8 @@ def _private(ds: Dataset) -> None:
 
 
 def _with_unknown(seg: SegFactory) -> SegFactory:
-    import struct
-
     item = struct.pack("<HHI", 0x0028, 0x0010, 2) + struct.pack("<H", 9)
-    nested = b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + item + b"\xfe\xff\x0d\xe0\0\0\0\0"
-    value = nested + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    value = b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + item + b"\xfe\xff\x0d\xe0\0\0\0\0"
 
     def edit(groups: Dataset) -> None:
         groups.private_block(0x0011, "FACTORY", create=True)

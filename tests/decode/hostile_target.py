@@ -1,0 +1,42 @@
+"""Read the hostile files in a process of its own and print what each cost, as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+
+from segtools.decode import read
+from segtools.errors import SegError
+from tests.factories.case import masks
+from tests.factories.hostile import hostile_files
+from tests.factories.seg import JPEG_2000, RLE, SegFactory
+
+
+def peak_bytes() -> int:
+    """Peak resident size of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def main() -> None:
+    for syntax in (RLE, JPEG_2000):  # whatever is imported on demand counts before
+        read(SegFactory.of_masks(masks((3, 34, 37)), syntax=syntax).build())
+    for hostile in hostile_files():
+        data = hostile.build()
+        before, start = peak_bytes(), time.perf_counter()
+        try:
+            read(data)
+            outcome = "was read"
+        except SegError as error:
+            outcome = error.code
+        except Exception as error:  # noqa: BLE001 - a traceback is what the test looks for
+            outcome = f"{type(error).__name__}: {error}"
+        seconds = time.perf_counter() - start
+        record = {"id": hostile.id, "outcome": outcome, "seconds": seconds, "bytes": len(data)}
+        print(json.dumps({**record, "growth": peak_bytes() - before}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""Edge cases of SEG: every row of the section pixels."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.factories.case import Case
+from tests.factories.cases_pixels import pixel_cases
+from tests.factories.judge import judge
+
+
+@pytest.mark.parametrize("case", pixel_cases(), ids=lambda case: case.id)
+def test_case(case: Case) -> None:
+    judge(case)

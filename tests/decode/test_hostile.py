@@ -1,0 +1,42 @@
+"""Hostile files are refused at once, with a code, in memory bounded by their own size."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.factories.hostile import LIMIT_CONSTANT, LIMIT_FACTOR, Hostile, hostile_files
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, dict[str, Any]]:
+    """What each hostile file led to, all read in one process that they could bring down."""
+    command = [sys.executable, "-m", "tests.decode.hostile_target"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, f"died behind {records[-1:]}: {done.stderr[-2000:]}"
+    return {record["id"]: record for record in records}
+
+
+@pytest.mark.parametrize("hostile", hostile_files(), ids=lambda hostile: hostile.id)
+def test_refused_with_a_code(hostile: Hostile, outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes[hostile.id]["outcome"] in hostile.codes
+
+
+@pytest.mark.parametrize("hostile", hostile_files(), ids=lambda hostile: hostile.id)
+def test_memory_is_bounded_by_the_file(hostile: Hostile, outcomes: dict[str, dict[str, Any]]) -> None:
+    record = outcomes[hostile.id]
+    assert record["growth"] <= LIMIT_FACTOR * record["bytes"] + LIMIT_CONSTANT
+
+
+def test_none_takes_much_longer_than_a_sound_file(outcomes: dict[str, dict[str, Any]]) -> None:
+    """Not a matter of seconds, but of none being orders of magnitude beyond the others together."""
+    slowest = max(outcomes.values(), key=lambda record: record["seconds"])
+    assert slowest["seconds"] < 0.8 * sum(r["seconds"] for r in outcomes.values()) + 5
