@@ -1,0 +1,72 @@
+"""How the report writes numbers, and what it does to strings of strangers before they are escaped."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from urllib.parse import quote
+
+from markupsafe import Markup, escape
+
+MAXIMUM_TEXT = 160
+"""Characters of a string from the dataset that are shown."""
+
+_BIDI_CONTROLS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c")
+
+
+def count(number: int) -> str:
+    """Write a number with thousands separated: 126,051."""
+    return f"{number:,}"
+
+
+def size(number: int) -> str:
+    """Write bytes in decimal units, as object stores bill them: 14.2 TB."""
+    value = float(number)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            return f"{number} B" if unit == "B" else f"{_three_digits(value)} {unit}"
+        value /= 1000
+    return f"{_three_digits(value)} PB"
+
+
+def milliliters(volume_ml: float) -> str:
+    """Write a volume with three significant digits, never with an exponent."""
+    return _three_digits(volume_ml)
+
+
+def _three_digits(value: float) -> str:
+    if value >= 100:
+        return f"{value:,.0f}"
+    decimals = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    text = f"{value:.{min(decimals, 9)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def plain(text: str | None, limit: int = MAXIMUM_TEXT) -> str:
+    """Cut a stranger's string to `limit` characters, controls shown as U+FFFD.
+
+    Line breaks and tabs become blanks; bidirectional controls go, because they could make a line
+    read as something else. Escaping is the template's job.
+    """
+    if text is None:
+        return ""
+    text = re.sub(r"\s+", " ", text[: 4 * limit]).strip()
+    text = "".join(
+        "\ufffd" if char in _BIDI_CONTROLS or unicodedata.category(char) in {"Cc", "Cs"} else char
+        for char in text
+    )
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def prose(sentence: str) -> Markup:
+    """Turn the `backticks` of our own sentences into code; the rest is escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))  # noqa: S704 - escaped
+
+
+def doi_url(doi: str) -> str | None:
+    """Make the link of a DOI, or None for what is no DOI."""
+    name = re.sub(r"^(https?://(dx\.)?doi\.org/|doi:)", "", doi.strip(), flags=re.IGNORECASE)
+    if re.fullmatch(r"10\.\d{4,9}/[^\s<>\"']{1,200}", name) is None:
+        return None
+    return f"https://doi.org/{quote(name, safe='/.:;()_-')}"
