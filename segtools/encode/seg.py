@@ -17,6 +17,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -175,7 +176,7 @@ def encode(
             transfer_syntax_uid=ExplicitVRLittleEndian if transfer_syntax in NATIVE else transfer_syntax,
             omit_empty_frames=omit_empty_frames,
         )
-    made.file_meta.TransferSyntaxUID = transfer_syntax
+    made.file_meta.TransferSyntaxUID = UID(transfer_syntax)
     _settle(made, images, seed)
     if made_up:
         _drop_references(made)
@@ -185,8 +186,8 @@ def encode(
 # --- what must hold -------------------------------------------------------------------------------
 
 
-def _refuse(message: str, **attrs: object) -> UsageError:
-    return UsageError("invalid-mask", message, **attrs)
+def _refuse(message: str) -> UsageError:
+    return UsageError("invalid-mask", message)
 
 
 def _check_syntax(kind: Kind, transfer_syntax: str, grid: Grid) -> None:
@@ -221,9 +222,7 @@ def _check_segments(segments: Sequence[Segment], kind: Kind) -> list[Segment]:
         )
     for segment in ordered:
         if segment.category is None or segment.type is None or not segment.label:
-            raise _refuse(
-                f"Segment {segment.number} lacks its label, category or type.", number=segment.number
-            )
+            raise _refuse(f"Segment {segment.number} lacks its label, category or type.")
     return ordered
 
 
@@ -263,7 +262,7 @@ def _check_known(used: set[int], numbers: list[int]) -> None:
 
 def _check_binary(number: int, mask: npt.NDArray[Any]) -> None:
     if mask.dtype.kind not in "bui" or mask.max(initial=0) > 1 or mask.min(initial=0) < 0:
-        raise _refuse(f"The mask of segment {number} must hold 0 and 1 only.", number=number)
+        raise _refuse(f"The mask of segment {number} must hold 0 and 1 only.")
 
 
 def _stack(masks: Mapping[int, npt.NDArray[Any]], grid: Grid, numbers: list[int]) -> npt.NDArray[np.uint8]:
@@ -280,7 +279,7 @@ def _fractions(
     stack = np.zeros((*grid.shape, len(numbers)), np.float32)
     for number, mask in masks.items():
         if mask.size and not (mask.min() >= 0 and mask.max() <= 1):
-            raise _refuse(f"The fractions of segment {number} must be 0 to 1.", number=number)
+            raise _refuse(f"The fractions of segment {number} must be 0 to 1.")
         stack[..., number - 1] = mask
     return stack
 
@@ -321,7 +320,7 @@ def _drop_references(made: Dataset) -> None:
             del group.DerivationImageSequence
 
 
-def _description(segment: Segment) -> Dataset:
+def _description(segment: Segment) -> hd.seg.SegmentDescription:
     assert segment.category is not None  # noqa: S101 - see _check_segments
     assert segment.type is not None  # noqa: S101
     algorithm = segment.algorithm_type or "MANUAL"
@@ -334,7 +333,7 @@ def _description(segment: Segment) -> Dataset:
         )
     description = hd.seg.SegmentDescription(
         segment_number=segment.number,
-        segment_label=segment.label,
+        segment_label=segment.label or "",
         segmented_property_category=_coded(segment.category),
         segmented_property_type=_coded(segment.type),
         algorithm_type=algorithm,
