@@ -1,12 +1,24 @@
-"""Measures of every segment of a volume: counts, boxes, centroids, components, overlap."""
+"""Measures of every segment of a volume: counts, boxes, centroids, components, overlap.
+
+A label map is read once, into runs: stretches of one label along a row. Whatever is to be known of a
+segment is a sum or an extreme over its runs, of which there are some hundred times fewer than
+voxels; sums are exact integers. Only components need the voxels again, once for all labels.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 if TYPE_CHECKING:
-    from segtools.decode.volume import SegVolume
+    import numpy.typing as npt
+
+    from segtools.decode.volume import Grid, SegVolume
+
+    Labels = npt.NDArray[np.uint8 | np.uint16]
+    Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,185 @@ class SegmentMeasure:
     overlap_voxel_count: int
 
 
+class _Shape(NamedTuple):
+    """What the runs of one label tell."""
+
+    voxel_count: int
+    bbox_ijk: tuple[int, int, int, int, int, int]
+    mean_ijk: tuple[float, float, float]
+    slice_count: int
+    component_count: int
+    largest_component: int
+
+
 def measure(volume: SegVolume) -> tuple[SegmentMeasure, ...]:
-    """One `SegmentMeasure` per segment of `volume`, sorted by number."""
-    raise NotImplementedError
+    """One `SegmentMeasure` per segment of `volume`, sorted by number.
+
+    Memory is that of the components' label image: four bytes per voxel of the box around all voxels.
+    """
+    overlaps = _overlaps(volume)
+    shapes: dict[int, _Shape] = {}
+    for layer in volume.layers:
+        shapes |= _measure_labels(layer)
+    volumes_ml: dict[int, float] = {}
+    for number, fractions in volume.fractions.items():
+        mask = (fractions != 0).view(np.uint8)
+        for shape in _measure_labels(mask).values():
+            shapes[number] = shape
+        whole = volume.header.max_fractional_value or np.iinfo(fractions.dtype).max
+        volumes_ml[number] = int(fractions.sum(dtype=np.int64)) / whole * volume.grid.voxel_volume_ml
+    return tuple(
+        _segment_measure(
+            number, shapes.get(number), volumes_ml.get(number), overlaps.get(number, 0), volume.grid
+        )
+        for number in sorted(segment.number for segment in volume.segments)
+    )
+
+
+def _segment_measure(
+    number: int, shape: _Shape | None, volume_ml: float | None, overlap: int, grid: Grid
+) -> SegmentMeasure:
+    if shape is None:
+        return SegmentMeasure(number, 0, 0.0, None, None, 0, 0, None, False, 0)
+    box = shape.bbox_ijk
+    touches = any(
+        box[2 * axis] == 0 or box[2 * axis + 1] == size - 1 for axis, size in enumerate(reversed(grid.shape))
+    )
+    r, a, s = (float(v) for v in (grid.affine_ras @ np.array([*shape.mean_ijk, 1.0]))[:3])
+    return SegmentMeasure(
+        number=number,
+        voxel_count=shape.voxel_count,
+        volume_ml=shape.voxel_count * grid.voxel_volume_ml if volume_ml is None else volume_ml,
+        bbox_ijk=box,
+        centroid_ras_mm=(r, a, s),
+        slice_count=shape.slice_count,
+        component_count=shape.component_count,
+        largest_component_fraction=shape.largest_component / shape.voxel_count,
+        touches_border=touches,
+        overlap_voxel_count=overlap,
+    )
+
+
+def occupied_box(array: Labels) -> tuple[slice, slice, slice] | None:
+    """Smallest (k, j, i) box around the voxels that are not 0; None where all are."""
+    words = array
+    if array.flags.c_contiguous and array.shape[2] * array.itemsize % 8 == 0:
+        words = array.view(np.uint64)
+    k = np.flatnonzero(np.bitwise_or.reduce(words.reshape(len(words), -1), axis=1))
+    if not len(k):
+        return None
+    plane = np.bitwise_or.reduce(words[k[0] : k[-1] + 1], axis=0).view(array.dtype)
+    j, i = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
+    return (
+        slice(int(k[0]), int(k[-1]) + 1),
+        slice(int(j[0]), int(j[-1]) + 1),
+        slice(int(i[0]), int(i[-1]) + 1),
+    )
+
+
+class _Runs(NamedTuple):
+    """Stretches of one label along rows, in the order of the labels, then of the voxels.
+
+    Attributes
+    ----------
+    label, k, j, i, length : (R,) int64 ndarray
+        ``i`` is that of the first voxel.
+    component : (R,) int64 ndarray
+        26-connected component.
+    """
+
+    label: Integers
+    k: Integers
+    j: Integers
+    i: Integers
+    length: Integers
+    component: Integers
+
+
+def _runs(labels: Labels) -> _Runs:
+    """Find the runs of a label map that has at least one voxel."""
+    import cc3d  # 10 ms that only those pay who measure
+
+    flat = labels.ravel()
+    width = labels.shape[2]
+    changes = np.empty(flat.size, bool)
+    changes[0] = flat[0] != 0
+    np.not_equal(flat[1:], flat[:-1], out=changes[1:])
+    changes[width::width] |= flat[width::width] != 0  # a run ends with its row
+    start = np.flatnonzero(changes)
+    label = flat[start]
+    length = np.diff(start, append=flat.size)
+    filled = label != 0
+    start, length, label = start[filled], length[filled], label[filled]
+    component = cc3d.connected_components(labels, connectivity=26).ravel()[start]
+    order = np.argsort(label, kind="stable")
+    row, i = np.divmod(start[order], width)
+    k, j = np.divmod(row, labels.shape[1])
+    return _Runs(label[order].astype(np.int64), k, j, i, length[order], component[order].astype(np.int64))
+
+
+def _measure_labels(array: Labels) -> dict[int, _Shape]:
+    """Measures of every label of a map."""
+    box = occupied_box(array)
+    if box is None:
+        return {}
+    runs = _runs(np.ascontiguousarray(array[box]))
+    first = np.flatnonzero(np.diff(runs.label, prepend=-1))
+    counts = np.add.reduceat(runs.length, first)
+    sums = [
+        np.add.reduceat(runs.i * runs.length + runs.length * (runs.length - 1) // 2, first),
+        np.add.reduceat(runs.j * runs.length, first),
+        np.add.reduceat(runs.k * runs.length, first),
+    ]
+    lows = [np.minimum.reduceat(v, first) for v in (runs.i, runs.j, runs.k)]
+    highs = [np.maximum.reduceat(v, first) for v in (runs.i + runs.length - 1, runs.j, runs.k)]
+    new_slice = np.diff(runs.k, prepend=-1) != 0
+    new_slice[first] = True
+    slices = np.add.reduceat(new_slice.astype(np.int64), first)
+    sizes = np.bincount(runs.component, weights=runs.length).astype(np.int64)
+    found = sizes[1:] > 0
+    owner = np.zeros(len(sizes), np.int64)
+    owner[runs.component] = runs.label
+    components = np.bincount(owner[1:][found])
+    largest = np.zeros(len(components), np.int64)
+    np.maximum.at(largest, owner[1:][found], sizes[1:][found])
+    origin = [box[2].start, box[1].start, box[0].start]
+    shapes = {}
+    for n, label in enumerate(runs.label[first].tolist()):
+        low = [int(lows[axis][n]) + origin[axis] for axis in range(3)]
+        high = [int(highs[axis][n]) + origin[axis] for axis in range(3)]
+        mean = [int(sums[axis][n]) / int(counts[n]) + origin[axis] for axis in range(3)]
+        shapes[label] = _Shape(
+            voxel_count=int(counts[n]),
+            bbox_ijk=(low[0], high[0], low[1], high[1], low[2], high[2]),
+            mean_ijk=(mean[0], mean[1], mean[2]),
+            slice_count=int(slices[n]),
+            component_count=int(components[label]),
+            largest_component=int(largest[label]),
+        )
+    return shapes
+
+
+def _overlaps(volume: SegVolume) -> dict[int, int]:
+    """Voxels of each segment that another one has too; segments without any are left out."""
+    arrays: list[tuple[int | None, Labels]] = [(None, layer) for layer in volume.layers]
+    arrays += volume.fractions.items()
+    boxed = [(number, array, box) for number, array in arrays if (box := occupied_box(array)) is not None]
+    overlaps: dict[int, int] = {}
+    for k in range(volume.grid.shape[0]):  # slice by slice: what is counted stays in the cache
+        here = [(number, array[k]) for number, array, box in boxed if box[0].start <= k < box[0].stop]
+        if len(here) < 2:
+            continue
+        holders = np.zeros(here[0][1].shape, np.uint16 if len(here) > 255 else np.uint8)
+        for _, plane in here:
+            np.add(holders, plane != 0, out=holders)
+        shared = holders > 1
+        if not shared.any():
+            continue
+        for number, plane in here:
+            counts = np.bincount(plane[shared])
+            for label in np.flatnonzero(counts[1:]) + 1 if number is None else ():
+                overlaps[int(label)] = overlaps.get(int(label), 0) + int(counts[label])
+            if number is not None:
+                overlaps[number] = overlaps.get(number, 0) + int(counts[1:].sum())
+    return overlaps
