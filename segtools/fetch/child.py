@@ -33,7 +33,7 @@ class Finished:
     stdout, stderr : bytes
     returncode : int or None
         None where we ended it.
-    is_stalled, is_canceled : bool
+    is_stalled, is_overrun, is_canceled : bool
         Why we ended it.
     """
 
@@ -41,15 +41,17 @@ class Finished:
     stderr: bytes
     returncode: int | None
     is_stalled: bool = False
+    is_overrun: bool = False
     is_canceled: bool = False
 
 
 def run_group(
     command: Sequence[str],
     script: bytes,
-    folder: Path | None,
+    folders: Sequence[Path],
     *,
     stall_timeout_s: float,
+    limit_bytes: int | None = None,
     bandwidth_bytes_s: int | None = None,
     cancel: Event | None = None,
 ) -> Finished:
@@ -60,12 +62,14 @@ def run_group(
     command : sequence of str
     script : bytes
         Its standard input.
-    folder : Path or None
-        Folder tree into which it writes; a change there, or a byte of output, is progress.
+    folders : sequence of Path
+        Folders into which it writes; a change there, or a byte of output, is progress.
     stall_timeout_s : float, s
         Longest time without progress.
+    limit_bytes : int, bytes, optional
+        Ended when `folders` have grown by more.
     bandwidth_bytes_s : int, bytes/s, optional
-        The group is stopped (SIGSTOP) whenever `folder` has grown faster; TCP then slows the sender.
+        The group is stopped (SIGSTOP) whenever `folders` have grown faster; TCP then slows the sender.
     cancel : threading.Event, optional
         Set by another thread to end it.
 
@@ -88,7 +92,7 @@ def run_group(
         except OSError as error:
             raise EnvironmentProblem("s5cmd-missing", f"Cannot start {command[0]}: {error}.") from error
     try:
-        return _Watch(process, folder, stall_timeout_s, bandwidth_bytes_s, cancel).until_end()
+        return _Watch(process, folders, stall_timeout_s, limit_bytes, bandwidth_bytes_s, cancel).until_end()
     finally:
         _end(process)
 
@@ -120,14 +124,16 @@ class _Watch:
     def __init__(
         self,
         process: subprocess.Popen[bytes],
-        folder: Path | None,
+        folders: Sequence[Path],
         stall_timeout_s: float,
+        limit_bytes: int | None,
         bandwidth_bytes_s: int | None,
         cancel: Event | None,
     ) -> None:
         self.process = process
-        self.folder = folder
+        self.folders = folders
         self.stall_timeout_s = stall_timeout_s
+        self.limit_bytes = limit_bytes
         self.bandwidth_bytes_s = bandwidth_bytes_s
         self.cancel = cancel
         self.output = {process.stdout: bytearray(), process.stderr: bytearray()}
@@ -135,7 +141,7 @@ class _Watch:
 
     def until_end(self) -> Finished:
         start = progress = time.monotonic()
-        seen, before = _growth(self.folder)
+        seen, before = _growth(self.folders)
         with selectors.DefaultSelector() as selector:
             for pipe in self.output:
                 assert pipe is not None  # noqa: S101 - Popen was asked for pipes
@@ -144,12 +150,14 @@ class _Watch:
             while selector.get_map():
                 if self._read(selector):
                     progress = time.monotonic()
-                state, size = _growth(self.folder)
+                state, size = _growth(self.folders)
                 now = time.monotonic()
                 if state != seen or self.is_stopped:
                     seen, progress = state, now
                 if self.cancel is not None and self.cancel.is_set():
                     return self._finished(None, is_canceled=True)
+                if self.limit_bytes is not None and size - before > self.limit_bytes:
+                    return self._finished(None, is_overrun=True)
                 if now - progress > self.stall_timeout_s:
                     return self._finished(None, is_stalled=True)
                 self._pace(size - before, now - start)
@@ -174,28 +182,20 @@ class _Watch:
             os.killpg(self.process.pid, signal.SIGSTOP if is_ahead else signal.SIGCONT)
             self.is_stopped = is_ahead
 
-    def _finished(
-        self, returncode: int | None, *, is_stalled: bool = False, is_canceled: bool = False
-    ) -> Finished:
+    def _finished(self, returncode: int | None, **why: bool) -> Finished:
         stdout, stderr = (bytes(text) for text in self.output.values())
-        return Finished(stdout, stderr, returncode, is_stalled, is_canceled)
+        return Finished(stdout, stderr, returncode, **why)
 
 
-def _growth(folder: Path | None) -> tuple[object, int]:
-    """What changes whenever a byte arrives below `folder`, and the bytes on disk there.
+def _growth(folders: Sequence[Path]) -> tuple[object, int]:
+    """What changes whenever a byte arrives in `folders`, and the bytes on disk there.
 
     Blocks, not sizes: s5cmd writes the parts of a large object out of order into a sparse file.
     """
-    if folder is None:
-        return None, 0
     state: list[tuple[str, int, int, int]] = []
-    pending = [str(folder)]
-    while pending:
-        with contextlib.suppress(FileNotFoundError), os.scandir(pending.pop()) as entries:
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                    continue
                 with contextlib.suppress(FileNotFoundError):
                     stat = entry.stat(follow_symlinks=False)
                     state.append((entry.path, stat.st_size, stat.st_blocks, stat.st_mtime_ns))

@@ -123,7 +123,7 @@ class S5cmd:
             ``s3://bucket/folder/`` lists everything below, ``s3://bucket/key`` that object.
         """
         patterns = {f"{p}*" if p.endswith("/") else p: p for p in prefixes}
-        finished = self._run([f"ls -e {shlex.quote(pattern)}" for pattern in patterns], None)
+        finished = self._run([f"ls -e {shlex.quote(pattern)}" for pattern in patterns])
         entries = [line for line in _json_lines(finished.stdout) if line.get("type") == "file"]
         failures = self._failures(finished, {p: p for p in patterns})
         result: dict[str, list[RemoteObject] | SegtoolsError] = {}
@@ -138,14 +138,23 @@ class S5cmd:
                 result[prefix] = failures[pattern]
             elif found:
                 result[prefix] = [found[key] for key in sorted(found)]
-            elif finished.is_stalled or finished.is_canceled or finished.returncode is None:
+            elif finished.returncode is None:
                 result[prefix] = self._unaccounted(finished, prefix)
             else:
                 result[prefix] = classify("no object found", prefix)
         return result
 
-    def copy(self, pairs: Sequence[tuple[str, Path]], folder: Path) -> dict[Path, SegtoolsError | None]:
-        """Copy objects to files below `folder`.
+    def copy(
+        self, pairs: Sequence[tuple[str, Path]], limit_bytes: int | None = None
+    ) -> dict[Path, SegtoolsError | None]:
+        """Copy objects to files.
+
+        Parameters
+        ----------
+        pairs : sequence of (str, Path)
+            URL and target; the targets' folders exist.
+        limit_bytes : int, bytes, optional
+            Ended when more arrives; what was then under way is ``size-mismatch``.
 
         Returns
         -------
@@ -155,17 +164,18 @@ class S5cmd:
         o = self.options
         options = f"--raw --concurrency {o.part_concurrency} --part-size {o.part_size_mib}"
         lines = [f"cp {options} {shlex.quote(url)} {shlex.quote(str(path))}" for url, path in pairs]
-        finished = self._run(lines, folder)
-        done = {
-            line.get("destination") for line in _json_lines(finished.stdout) if line.get("success") is True
-        }
+        finished = self._run(lines, sorted({path.parent for _, path in pairs}), limit_bytes)
+        said = _json_lines(finished.stdout)
+        done = {line.get("destination") for line in said if line.get("success") is True}
         failures = self._failures(finished, {str(path): url for url, path in pairs})
         return {
             path: None if str(path) in done else failures.get(str(path)) or self._unaccounted(finished, url)
             for url, path in pairs
         }
 
-    def _run(self, lines: Sequence[str], folder: Path | None) -> Finished:
+    def _run(
+        self, lines: Sequence[str], folders: Sequence[Path] = (), limit_bytes: int | None = None
+    ) -> Finished:
         o = self.options
         command = [str(binary()), "--json", "--endpoint-url", o.endpoint or AWS_ENDPOINT]
         command += ["--retry-count", str(o.retries), "--numworkers", str(o.workers)]
@@ -178,8 +188,9 @@ class S5cmd:
         return run_group(
             [*command, "run"],
             "".join(f"{line}\n" for line in lines).encode(),
-            folder,
+            folders,
             stall_timeout_s=o.stall_timeout_s,
+            limit_bytes=limit_bytes,
             bandwidth_bytes_s=o.bandwidth_bytes_s,
             cancel=self.cancel,
         )
@@ -200,6 +211,8 @@ class S5cmd:
             return TransientFetchError(
                 "transfer-stalled", f"{url}: no byte for {self.options.stall_timeout_s:g} s.", url=url
             )
+        if finished.is_overrun:
+            return TransientFetchError("size-mismatch", f"{url}: more bytes arrive than promised.", url=url)
         texts = [str(line.get("error")) for line in _json_lines(finished.stderr) if "error" in line]
         said = texts[-1] if texts else finished.stderr.decode(errors="replace").strip()[-200:]
         how = "canceled" if finished.is_canceled else f"exit {finished.returncode}"

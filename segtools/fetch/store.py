@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 _STRAY = re.compile(r".+\.dcm\d+")
 _LONGEST_PAUSE_S = 60.0
+_FILE_SLACK_BYTES = 1 << 16
+"""Disk blocks that a file may take beyond its bytes."""
 _LIMITS = {"network-unavailable": 2, "size-mismatch": 2, "checksum-mismatch": 2, "transfer-stalled": 2}
 """Transfers of an object per cause, where fewer than `FetchOptions.attempts` are worth it."""
 
@@ -69,7 +71,7 @@ def plan_batch(
 
 
 def transfer(
-    plans: Sequence[Plan], folder: Path, options: FetchOptions, cancel: Event | None = None
+    plans: Sequence[Plan], options: FetchOptions, cancel: Event | None = None
 ) -> list[FetchedSeries]:
     """Bring every planned object here and check it; errors are per series.
 
@@ -78,9 +80,9 @@ def transfer(
     EnvironmentProblem
         ``disk-full``, ``network-unavailable``, ``s5cmd-missing``: not the fault of any series.
     WriteError
-        ``write-failed``: `folder` cannot be written.
+        ``write-failed``: the plans' folder cannot be written.
     """
-    transfers = _Transfers(options, folder, cancel)
+    transfers = _Transfers(options, cancel)
     try:
         for plan in plans:
             if any(is_remote(item.source.url) for item in plan.items):
@@ -91,9 +93,10 @@ def transfer(
     except OSError as error:
         if isinstance(error, FetchError):
             raise
-        raise write_error(error, folder) from error
+        raise write_error(error, plans[0].folder.parent) from error
     finally:
-        sweep_strays(folder)
+        for plan in plans:
+            sweep_strays(plan.folder)
     return [transfers.result(plan) for plan in plans]
 
 
@@ -112,12 +115,12 @@ def fetch_batch(
     WriteError
         ``write-failed``: `folder` cannot be written.
     """
-    return transfer(plan_batch(series, folder, options, cancel), folder, options, cancel)
+    return transfer(plan_batch(series, folder, options, cancel), options, cancel)
 
 
 def sweep_strays(folder: Path) -> int:
-    """Remove the partial ``*.dcm<digits>`` that a killed s5cmd leaves; their number."""
-    strays = [path for path in folder.glob("*/*") if _STRAY.fullmatch(path.name)]
+    """Remove the partial ``*.dcm<digits>`` that a killed s5cmd leaves in a series folder."""
+    strays = [path for path in folder.glob("*.dcm*") if _STRAY.fullmatch(path.name)]
     for stray in strays:
         stray.unlink(missing_ok=True)
     return len(strays)
@@ -126,9 +129,8 @@ def sweep_strays(folder: Path) -> int:
 class _Transfers:
     """State of a batch's transfer: what is checked, how often each object was tried."""
 
-    def __init__(self, options: FetchOptions, folder: Path, cancel: Event | None) -> None:
+    def __init__(self, options: FetchOptions, cancel: Event | None) -> None:
         self.options = options
-        self.folder = folder
         self.s5cmd = S5cmd(options, cancel)
         self.md5s: dict[Path, str] = {}
         self.attempts: dict[str, int] = {}
@@ -136,8 +138,8 @@ class _Transfers:
     def round(self, plans: Sequence[Plan], attempt: int) -> bool:
         """Transfer and check once what is still to be had; whether another round may heal some."""
         open_items = [(plan, item) for plan in plans for item in plan.items if item.path not in self.md5s]
-        pairs = [(item.source.url, item.path) for _, item in open_items if is_remote(item.source.url)]
-        said = self.s5cmd.copy(pairs, self.folder) if pairs else {}
+        remote = [item for _, item in open_items if is_remote(item.source.url)]
+        said = self._copy(remote) if remote else {}
         for uid in {plan.series.seg_series_uid for plan, _ in open_items}:
             self.attempts[uid] = attempt
         errors: dict[int, SegtoolsError] = {}
@@ -155,6 +157,21 @@ class _Transfers:
         for error in errors.values():
             _log.info("attempt %d: %s", attempt, error.message)
         return any(plan.error is None for plan in plans if id(plan) in errors)
+
+    def _copy(self, items: Sequence[Item]) -> dict[Path, SegtoolsError | None]:
+        """Copy; where more arrives than promised, ask the bucket which objects are to blame."""
+        limit = sum((item.source.size_bytes or 0) + _FILE_SLACK_BYTES for item in items)
+        said = self.s5cmd.copy([(item.source.url, item.path) for item in items], limit)
+        suspects = [item for item in items if getattr(said[item.path], "code", "") == "size-mismatch"]
+        listings = self.s5cmd.list([item.source.url for item in suspects]) if suspects else {}
+        for item in suspects:
+            listing = listings[item.source.url]
+            if isinstance(listing, list) and listing[0].size_bytes != item.source.size_bytes:
+                promised = f"{listing[0].size_bytes} bytes, {item.source.size_bytes} were promised."
+                said[item.path] = FetchError(
+                    "size-mismatch", f"{item.source.url} holds {promised}", url=item.source.url
+                )
+        return said
 
     def _check(self, item: Item) -> SegtoolsError | None:
         source, path = item.source, item.path
