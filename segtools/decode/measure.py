@@ -8,6 +8,7 @@ voxels; sums are exact integers. Only components need the voxels again, once for
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     Labels = npt.NDArray[np.uint8 | np.uint16]
     Integers = npt.NDArray[np.int64]
+    Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,7 @@ class _Shape(NamedTuple):
 
 
 def measure(volume: SegVolume) -> tuple[SegmentMeasure, ...]:
-    """One `SegmentMeasure` per segment of `volume`, sorted by number.
-
-    Memory is that of the components' label image: four bytes per voxel of the box around all voxels.
-    """
+    """One `SegmentMeasure` per segment of `volume`, sorted by number."""
     overlaps = _overlaps(volume)
     shapes: dict[int, _Shape] = {}
     for layer in volume.layers:
@@ -120,7 +119,7 @@ def _segment_measure(
     )
 
 
-def occupied_box(array: Labels) -> tuple[slice, slice, slice] | None:
+def occupied_box(array: Labels) -> Box | None:
     """Smallest (k, j, i) box around the voxels that are not 0; None where all are."""
     words = array
     if array.flags.c_contiguous and array.shape[2] * array.itemsize % 8 == 0:
@@ -144,8 +143,6 @@ class _Runs(NamedTuple):
     ----------
     label, k, j, i, length : (R,) int64 ndarray
         ``i`` is that of the first voxel.
-    component : (R,) int64 ndarray
-        26-connected component.
     """
 
     label: Integers
@@ -153,29 +150,36 @@ class _Runs(NamedTuple):
     j: Integers
     i: Integers
     length: Integers
-    component: Integers
+
+    def component_sizes(self, labels: Integers) -> Integers:
+        """(C,) voxels of each component in a (R,) array of component labels of the runs."""
+        sizes = np.bincount(labels, weights=self.length).astype(np.int64)
+        return sizes[sizes > 0]
+
+    def of(self, part: slice) -> _Runs:
+        """Select the runs of one label."""
+        return _Runs(*(column[part] for column in self))
 
 
-def _runs(labels: Labels) -> _Runs:
-    """Find the runs of a label map that has at least one voxel."""
-    import cc3d  # 10 ms that only those pay who measure
-
-    flat = labels.ravel()
-    width = labels.shape[2]
-    changes = np.empty(flat.size, bool)
-    changes[0] = flat[0] != 0
-    np.not_equal(flat[1:], flat[:-1], out=changes[1:])
-    changes[width::width] |= flat[width::width] != 0  # a run ends with its row
-    start = np.flatnonzero(changes)
-    label = flat[start]
-    length = np.diff(start, append=flat.size)
-    filled = label != 0
-    start, length, label = start[filled], length[filled], label[filled]
-    component = cc3d.connected_components(labels, connectivity=26).ravel()[start]
-    order = np.argsort(label, kind="stable")
-    row, i = np.divmod(start[order], width)
-    k, j = np.divmod(row, labels.shape[1])
-    return _Runs(label[order].astype(np.int64), k, j, i, length[order], component[order].astype(np.int64))
+def _runs(array: Labels, box: Box) -> _Runs:
+    """Find the runs of a label map within the box around its voxels, slice by slice."""
+    width = array.shape[2]
+    found: list[tuple[Integers, ...]] = []
+    for k in range(box[0].start, box[0].stop):
+        flat = array[k, box[1]].reshape(-1)
+        changes = np.empty(flat.size, bool)
+        changes[0] = True
+        np.not_equal(flat[1:], flat[:-1], out=changes[1:])
+        changes[width::width] |= flat[width::width] != 0  # a run ends with its row
+        start = np.flatnonzero(changes)
+        label = flat[start].astype(np.int64)
+        length = np.diff(start, append=flat.size)
+        filled = np.flatnonzero(label)
+        found.append((label[filled], np.full(len(filled), k), start[filled], length[filled]))
+    label, k_index, start, length = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.argsort(label.astype(array.dtype), kind="stable")  # a radix sort: the dtype is small
+    j, i = np.divmod(start[order], width)
+    return _Runs(label[order], k_index[order], j + box[1].start, i, length[order])
 
 
 def _measure_labels(array: Labels) -> dict[int, _Shape]:
@@ -183,41 +187,61 @@ def _measure_labels(array: Labels) -> dict[int, _Shape]:
     box = occupied_box(array)
     if box is None:
         return {}
-    runs = _runs(np.ascontiguousarray(array[box]))
+    runs = _runs(array, box)
     first = np.flatnonzero(np.diff(runs.label, prepend=-1))
     counts = np.add.reduceat(runs.length, first)
-    sums = [
+    sums = (
         np.add.reduceat(runs.i * runs.length + runs.length * (runs.length - 1) // 2, first),
         np.add.reduceat(runs.j * runs.length, first),
         np.add.reduceat(runs.k * runs.length, first),
-    ]
+    )
     lows = [np.minimum.reduceat(v, first) for v in (runs.i, runs.j, runs.k)]
     highs = [np.maximum.reduceat(v, first) for v in (runs.i + runs.length - 1, runs.j, runs.k)]
+    bounds = np.stack([lows, highs], axis=-1).transpose(1, 0, 2)
     new_slice = np.diff(runs.k, prepend=-1) != 0
     new_slice[first] = True
     slices = np.add.reduceat(new_slice.astype(np.int64), first)
-    sizes = np.bincount(runs.component, weights=runs.length).astype(np.int64)
-    found = sizes[1:] > 0
-    owner = np.zeros(len(sizes), np.int64)
-    owner[runs.component] = runs.label
-    components = np.bincount(owner[1:][found])
-    largest = np.zeros(len(components), np.int64)
-    np.maximum.at(largest, owner[1:][found], sizes[1:][found])
-    origin = [box[2].start, box[1].start, box[0].start]
+    components = _components(array, box, runs, first, bounds)
     shapes = {}
     for n, label in enumerate(runs.label[first].tolist()):
-        low = [int(lows[axis][n]) + origin[axis] for axis in range(3)]
-        high = [int(highs[axis][n]) + origin[axis] for axis in range(3)]
-        mean = [int(sums[axis][n]) / int(counts[n]) + origin[axis] for axis in range(3)]
+        i, j, k = (int(total[n]) / int(counts[n]) for total in sums)
+        (i0, i1), (j0, j1), (k0, k1) = bounds[n].tolist()
         shapes[label] = _Shape(
             voxel_count=int(counts[n]),
-            bbox_ijk=(low[0], high[0], low[1], high[1], low[2], high[2]),
-            mean_ijk=(mean[0], mean[1], mean[2]),
+            bbox_ijk=(i0, i1, j0, j1, k0, k1),
+            mean_ijk=(i, j, k),
             slice_count=int(slices[n]),
-            component_count=int(components[label]),
-            largest_component=int(largest[label]),
+            component_count=len(components[n]),
+            largest_component=int(components[n].max()),
         )
     return shapes
+
+
+def _components(array: Labels, box: Box, runs: _Runs, first: Integers, bounds: Integers) -> list[Integers]:
+    """Voxels of each 26-connected component of each label.
+
+    Labels one by one in their own boxes, unless these together are larger than the box around all:
+    fresh memory for the components' image is what costs most.
+    """
+    from cc3d import connected_components  # only those pay for the import who measure
+
+    parts = [slice(a, b) for a, b in pairwise([*first.tolist(), len(runs.label)])]
+    lows, highs = bounds[..., 0], bounds[..., 1]
+    own = int(np.prod(highs - lows + 1, axis=1).sum())
+    if own > np.prod([side.stop - side.start for side in box]):
+        image = connected_components(np.ascontiguousarray(array[box]), connectivity=26)
+        k0, j0, i0 = (side.start for side in box)
+        labels = image[runs.k - k0, runs.j - j0, runs.i - i0].astype(np.int64)
+        return [runs.of(part).component_sizes(labels[part]) for part in parts]
+    sizes = []
+    for part, low, high in zip(parts, lows.tolist(), highs.tolist(), strict=True):
+        mine = runs.of(part)
+        i, j, k = (slice(a, b + 1) for a, b in zip(low, high, strict=True))
+        image = connected_components(array[k, j, i] == mine.label[0], connectivity=26)
+        sizes.append(
+            mine.component_sizes(image[mine.k - low[2], mine.j - low[1], mine.i - low[0]].astype(np.int64))
+        )
+    return sizes
 
 
 def _overlaps(volume: SegVolume) -> dict[int, int]:
