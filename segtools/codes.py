@@ -149,6 +149,13 @@ CODES: dict[str, Code] = {
         write_failed=("A file could not be written.", "Check the output folder's rights and space."),
     ),
     **_errors(
+        "index",
+        collections_invalid=("The table that says which collection a folder belongs to cannot be read.", "Mend the line named."),
+        unreadable_object=("The operating system or the endpoint refuses to give the object.", "Check its rights."),
+        duplicate_instance=("Two objects have one SOPInstanceUID; the first was indexed.", "Keep the right one of them."),
+        series_conflict=("Objects of one SeriesInstanceUID name different collections, patients or studies; the first counts.", "Separate them."),
+    ),
+    **_errors(
         "encode",
         invalid_mask=("Masks, grid and segments given do not make a DICOM SEG.", "Mend what the message names."),
     ),
