@@ -21,7 +21,7 @@ from segtools.report.thumbs import Thumbnail, thumbnails
 from segtools.schema import FORMAT_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from segtools.dataset import Dataset
 
@@ -72,13 +72,11 @@ def render(dataset: Dataset, path: Path) -> Path:
         The page could not be written.
     """
     name = str(dataset.manifest.get("name") or dataset.root.resolve().name)
-    cohort_hash = dataset.manifest.get("cohort_hash")
-    content = page(
-        name,
-        summarize(dataset),
-        thumbnails(dataset),
-        cohort_hash=None if cohort_hash is None else str(cohort_hash),
-    )
+    made_by = {
+        "decoder": str(dataset.manifest.get("decoder") or ""),
+        "cohort": str(dataset.manifest.get("cohort_sha256") or "")[:16],
+    }
+    content = page(name, summarize(dataset), thumbnails(dataset), made_by=made_by)
     write_bytes(path, content.encode())
     return path
 
@@ -88,7 +86,7 @@ def page(
     summary: Summary,
     pictures: Sequence[Thumbnail] = (),
     *,
-    cohort_hash: str | None = None,
+    made_by: Mapping[str, str] | None = None,
     limits: Limits | None = None,
 ) -> str:
     """Build the page from what was counted and drawn.
@@ -99,8 +97,8 @@ def page(
         Of the dataset.
     summary : Summary
     pictures : sequence of Thumbnail
-    cohort_hash : str, optional
-        Shown in the footer.
+    made_by : mapping of str to str, optional
+        Shown in the footer: decoder, hash of the cohort file.
     limits : Limits, optional
     """
     limits = limits or Limits()
@@ -124,7 +122,7 @@ def page(
         side=SIDE,
         snippets=snippets(summary),
         format_version=FORMAT_VERSION,
-        cohort_hash=cohort_hash,
+        made_by=made_by or {},
     )
 
 
