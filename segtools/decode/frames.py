@@ -1,0 +1,273 @@
+"""Functional groups as columns: where each frame lies and which segment it belongs to (PS3.3 C.7.6.16).
+
+A value may stand in the frame's own functional groups, in the shared ones, or (old writers) at the
+top level; the frame's own wins. Nothing here depends on DimensionIndexSequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segtools.decode import lockstep
+from segtools.decode.structure import SHARED_GROUPS, Structure, parse_decimals
+from segtools.finding import Finding
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segtools.decode.lockstep import Chain, Items, Value
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+NO_SEGMENT, SEVERAL_SEGMENTS = -1, -2
+NUMBER_OF_FRAMES = 0x00280008
+MAX_FRAMES = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """One row per frame; NaN (or -1) where the file says nothing.
+
+    Attributes
+    ----------
+    count : int
+        Frames: NumberOfFrames reconciled with the functional groups.
+    position : (F, 3) float64 ndarray, mm
+        ImagePositionPatient (0020,0032), LPS+.
+    quantum_mm : float, mm
+        Step of the last decimal that any position is written with; 0 if binary-exact.
+    orientation : (F, 6) float64 ndarray
+        ImageOrientationPatient (0020,0037).
+    pixel_spacing : (F, 2) float64 ndarray, mm
+        PixelSpacing (0028,0030): between rows, between columns.
+    slice_spacing, slice_thickness : (F,) float64 ndarray, mm
+        SpacingBetweenSlices (0018,0088), SliceThickness (0018,0050).
+    segment : (F,) int64 ndarray
+        ReferencedSegmentNumber (0062,000B); -2 where it has several values.
+    stack, moment : (F,) int64 ndarray
+        Index among the distinct StackID (0020,9056), and among the distinct time points; 0 where absent.
+    source_instance_uids : tuple of str
+        Of DerivationImageSequence, in order of first mention.
+    is_slide : bool
+        Frames have PlanePositionSlideSequence (0048,021A).
+    findings : tuple of Finding
+    """
+
+    count: int
+    position: Floats
+    quantum_mm: float
+    orientation: Floats
+    pixel_spacing: Floats
+    slice_spacing: Floats
+    slice_thickness: Floats
+    segment: Ints
+    stack: Ints
+    moment: Ints
+    source_instance_uids: tuple[str, ...]
+    is_slide: bool
+    findings: tuple[Finding, ...] = ()
+
+    def take(self, frames: Ints) -> FrameTable:
+        """The rows of some frames."""
+        return replace(
+            self,
+            count=len(frames),
+            **{name: getattr(self, name)[frames] for name in _COLUMNS},
+        )
+
+    @staticmethod
+    def concatenate(tables: list[FrameTable]) -> FrameTable:
+        """The rows of several tables; their stacks and time points must be numbered alike."""
+        columns = {name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS}
+        uids = dict.fromkeys(uid for table in tables for uid in table.source_instance_uids)
+        return replace(
+            tables[0],
+            count=sum(table.count for table in tables),
+            quantum_mm=min(table.quantum_mm for table in tables),
+            source_instance_uids=tuple(uids),
+            **columns,
+        )
+
+
+_COLUMNS = (
+    "position",
+    "orientation",
+    "pixel_spacing",
+    "slice_spacing",
+    "slice_thickness",
+    "segment",
+    "stack",
+    "moment",
+)
+
+
+def read_frames(structure: Structure) -> FrameTable:
+    """The frames that a file describes.
+
+    Raises
+    ------
+    CorruptSegError
+        ``truncated``, ``malformed-structure``, ``too-deep``.
+    """
+    own = structure.per_frame
+    count, findings = _frame_count(structure, own)
+    shared = _shared(structure)
+    source = _Source(structure, own, shared, count)
+    position, quantum = source.decimals(lockstep.POSITION, 3)
+    groups_missing = own is None and shared is None
+    if groups_missing:
+        findings.append(Finding("missing-functional-groups", "There are no functional groups sequences."))
+    return FrameTable(
+        count=count,
+        position=position,
+        quantum_mm=quantum,
+        orientation=source.decimals(lockstep.ORIENTATION, 6)[0],
+        pixel_spacing=source.decimals(lockstep.PIXEL_SPACING, 2)[0],
+        slice_spacing=source.decimals(lockstep.SLICE_SPACING, 1)[0][:, 0],
+        slice_thickness=source.decimals(lockstep.SLICE_THICKNESS, 1)[0][:, 0],
+        segment=source.numbers(lockstep.SEGMENT),
+        stack=source.categories(lockstep.STACK),
+        moment=source.moments(),
+        source_instance_uids=source.texts(lockstep.SOURCE_INSTANCE),
+        is_slide=source.has(lockstep.SLIDE_COLUMN),
+        findings=tuple(findings),
+    )
+
+
+def _frame_count(structure: Structure, own: Items | None) -> tuple[int, list[Finding]]:
+    """NumberOfFrames (0028,0008), reconciled: the smaller of what is stated and what is described."""
+    stated = structure.integer(NUMBER_OF_FRAMES)
+    described = own.count if own is not None and own.count else None
+    if stated is not None and 0 < stated <= MAX_FRAMES and stated == (described or stated):
+        return stated, []
+    # Absent, or 0, is 1 (PS3.3 C.7.6.6 asks for it; writers of single planes leave it out).
+    usable = min(stated, MAX_FRAMES) if stated is not None and stated > 0 else 1
+    count = usable if described is None else min(usable, described)
+    finding = Finding(
+        "frame-count-repaired",
+        f"NumberOfFrames (0028,0008) is {'absent' if stated is None else stated}, functional groups "
+        f"describe {described or 'none'}; {count} are read.",
+        observed=str(stated),
+        expected=str(described),
+        tag="(0028,0008)",
+    )
+    return count, [finding]
+
+
+def _shared(structure: Structure) -> Items | None:
+    element = structure.elements.get(SHARED_GROUPS)
+    if element is None:
+        return None
+    cursor = structure.cursor.implicit() if element.vr == "UN" else structure.cursor
+    return lockstep.parse_items(cursor, element.offset, None if element.length < 0 else element.end)
+
+
+class _Source:
+    """Looks a value up: in the frame's own groups, else in the shared ones, else at the top level."""
+
+    def __init__(self, structure: Structure, own: Items | None, shared: Items | None, count: int) -> None:
+        self.structure = structure
+        self.own = own
+        self.shared = shared
+        self.count = count
+
+    def has(self, chain: Chain) -> bool:
+        return any(items is not None and items.value(chain) is not None for items in (self.own, self.shared))
+
+    def raw(self, chain: Chain) -> list[bytes]:
+        """The value's bytes for each frame; empty where there is none."""
+        default = b""
+        if self.shared is not None and (value := self.shared.value(chain)) is not None:
+            default = next(iter(self._bytes(value)), b"")
+        elif len(chain) == 2 and chain != lockstep.SEGMENT:
+            default = self.structure.value(chain[-1])
+        own = self.own.value(chain) if self.own is not None else None
+        if own is None:
+            return [default]  # spread by `_spread`: the count may be a mere claim
+        found = self._bytes(own)[: self.count]
+        found = [each or default for each in found] if default else found
+        return found + [default] * (self.count - len(found))
+
+    def _bytes(self, value: Value) -> list[bytes]:
+        raw = self.structure.raw
+        return [
+            raw[offset : offset + length] if offset >= 0 else b""
+            for offset, length in zip(value.offset.tolist(), value.length.tolist(), strict=True)
+        ]
+
+    def decimals(self, chain: Chain, width: int) -> tuple[Floats, float]:
+        """(F, width) float64, NaN where absent or of another width; and the step of the last decimal."""
+        distinct: dict[bytes, int] = {}
+        index = [distinct.setdefault(each, len(distinct)) for each in self.raw(chain)]
+        table = np.full((max(len(distinct), 1), width), np.nan)
+        quantum = np.inf
+        for each, row in distinct.items():
+            numbers = parse_decimals(each)
+            if len(numbers) == width:
+                table[row] = numbers
+                quantum = min(quantum, _quantum(each))
+        table[~np.isfinite(table)] = np.nan
+        return self._spread(table[np.array(index, np.int64)]), 0.0 if quantum == np.inf else quantum
+
+    def _spread(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """One row for all frames, as a view that takes no memory."""
+        return rows if len(rows) == self.count else np.broadcast_to(rows, (self.count, *rows.shape[1:]))
+
+    def numbers(self, chain: Chain) -> Ints:
+        """(F,) int64 of a US value; -1 where absent, -2 where it has several values."""
+        order = "little" if self.structure.little_endian else "big"
+        cache: dict[bytes, int] = {}
+        for each in set(raw := self.raw(chain)):
+            cache[each] = (
+                NO_SEGMENT
+                if len(each) < 2
+                else SEVERAL_SEGMENTS
+                if len(each) > 2
+                else int.from_bytes(each, order)
+            )
+        return self._spread(np.array([cache[each] for each in raw], np.int64))
+
+    def categories(self, chain: Chain) -> Ints:
+        """(F,) int64: index among the distinct values, in order of first mention."""
+        distinct: dict[bytes, int] = {}
+        index = [distinct.setdefault(each.strip(b" \0"), len(distinct)) for each in self.raw(chain)]
+        return self._spread(np.array(index, np.int64))
+
+    def moments(self) -> Ints:
+        """(F,) int64: index among the distinct time points."""
+        for chain in (lockstep.TEMPORAL_INDEX, lockstep.TEMPORAL_OFFSET, lockstep.TRIGGER_DELAY):
+            if self.own is not None and self.own.value(chain) is not None:
+                return self.categories(chain)
+        return self._spread(np.zeros(1, np.int64))
+
+    def texts(self, chain: Chain) -> tuple[str, ...]:
+        """Distinct values of all ordinals, frame by frame."""
+        columns: list[list[bytes]] = []
+        for items in (self.own, self.shared):
+            if items is None:
+                continue
+            ordinals = sorted(ordinal for each, ordinal in items.values if each == chain)
+            columns += [self._bytes(items.values[chain, ordinal]) for ordinal in ordinals]
+        distinct: dict[bytes, None] = {}
+        for row in range(max(map(len, columns), default=0)):
+            for column in columns:
+                if row < len(column) and column[row]:
+                    distinct.setdefault(column[row])
+        return tuple(each.strip(b" \0").decode("latin-1") for each in distinct)
+
+
+def _quantum(raw: bytes) -> float:
+    r"""Step of the last decimal of the most finely written number; ``1e-2`` for ``-1.25\0\3``."""
+    finest = 1.0
+    for part in raw.split(b"\\"):
+        mantissa, _, exponent = part.strip(b" \0").lower().partition(b"e")
+        decimals = len(mantissa.partition(b".")[2])
+        try:
+            finest = min(finest, 10.0 ** (int(exponent or b"0") - decimals))
+        except (ValueError, OverflowError):
+            continue
+    return finest
