@@ -47,6 +47,7 @@ class Done(NamedTuple):
     crdc_series_uuid: str
     settings_hash: str
     status: str
+    error_code: str | None = None
 
 
 def prepare(layout: Layout) -> None:
@@ -119,7 +120,7 @@ def done(layout: Layout) -> dict[str, Done]:
     DatasetError
         ``dataset-invalid``: a table cannot be read.
     """
-    columns = ["seg_series_uid", "crdc_series_uuid", "settings_hash", "status"]
+    columns = ["seg_series_uid", *Done._fields]
     paths = [layout.table(SERIES.name)] if layout.table(SERIES.name).is_file() else []
     known: dict[str, Done] = {}
     for path in paths + [layout.part(part, SERIES.name) for part in staged(layout)]:

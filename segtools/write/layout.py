@@ -24,6 +24,7 @@ MAX_COMPONENT = 64
 """Longest component: a UID's length (PS3.5 6.2)."""
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9._-]")
+_HARMLESS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _TAGGED = re.compile(r"-[0-9a-f]{10}\Z")
 
 VolumeKind = Literal["dseg", "mask", "probseg"]
@@ -112,6 +113,11 @@ class Layout:
         return self.staging / "spill"
 
     @property
+    def ledger(self) -> Path:
+        """Folder of the runs' ledger of outcomes."""
+        return self.root / "runs" / "ledger"
+
+    @property
     def report(self) -> Path:
         """The HTML report."""
         return self.root / "report" / "report.html"
@@ -139,8 +145,9 @@ class Layout:
         return self.root / "runs" / f"{component(stamp)}.json"
 
     def part(self, part_id: str, table: str) -> Path:
-        """A staged part of one table."""
-        return self.staging / f"{component(part_id)}.{table}.parquet"
+        """A staged part of one table; harmless ids, and those that `parts` gives, stay as they are."""
+        name = part_id if _HARMLESS.fullmatch(part_id) else component(part_id)
+        return self.staging / f"{name}.{table}.parquet"
 
     def parts(self) -> list[str]:
         """Ids of the complete parts: those whose series part is there (it is written last)."""

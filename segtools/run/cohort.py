@@ -1,0 +1,264 @@
+"""A cohort's run: the stages in order, each one a method, each one safe to repeat.
+
+`CohortRun` is what Prefect tasks wrap and what runs without Prefect alike. Between `__enter__` and
+`__exit__` it holds the dataset's lock.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from segtools.codes import CODES
+from segtools.dataset import open_dataset
+from segtools.decode import DECODE_VERSION, DecodeOptions
+from segtools.errors import EnvironmentProblem, SegtoolsError, WriteError
+from segtools.fetch.s5cmd import FetchOptions
+from segtools.run.batches import BATCH_BYTES, BATCH_COUNT, Batch, cut
+from segtools.run.executor import ExecutorOptions, run_batches
+from segtools.run.ledger import Ledger
+from segtools.run.pipeline import PipelineOptions
+from segtools.run.process import Job, process_series
+from segtools.run.worker import Worker, stage_part
+from segtools.series import FetchedSeries, iter_selection
+from segtools.write import catalog
+from segtools.write.instance import WriteOptions
+from segtools.write.layout import Layout
+from segtools.write.lock import locked
+from segtools.write.provenance import settings_hash, versions, write_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from segtools.decode.source import SourceGrid
+    from segtools.report.summary import Summary
+    from segtools.run.executor import Completed
+    from segtools.run.ledger import Outcome
+    from segtools.select import CohortSpec, Selection, Sources
+    from segtools.select.engine import Engine
+    from segtools.series import SelectedSeries
+
+_log = logging.getLogger(__name__)
+
+_RETRIED_STAGES = ("fetch", "run")
+"""A series that failed in these stages is tried again by the next run; others only on request."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How a cohort is run; what is selected is in the cohort itself.
+
+    Attributes
+    ----------
+    sources : Sources
+        Tables to select from.
+    engine : Engine
+        What answers the queries.
+    pipeline : PipelineOptions
+        Scratch folder and budgets of one worker.
+    fetch, decode, executor : options of these stages
+    compression_level : int
+        Of the volumes.
+    batch_bytes, batch_series : int
+        Where a batch is cut.
+    source_grids : mapping of str to SourceGrid
+        Grids of the source series, for cohorts with ``grid: source``.
+    """
+
+    sources: Sources
+    engine: Engine
+    pipeline: PipelineOptions
+    fetch: FetchOptions = field(default_factory=FetchOptions)
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    executor: ExecutorOptions = field(default_factory=ExecutorOptions)
+    compression_level: int = 1
+    batch_bytes: int = BATCH_BYTES
+    batch_series: int = BATCH_COUNT
+    source_grids: Mapping[str, SourceGrid] = field(default_factory=dict)
+
+
+class CohortRun:
+    """One run of a cohort into a dataset folder.
+
+    Parameters
+    ----------
+    spec : CohortSpec
+    cohort_text : str
+        The cohort file as written; kept in the dataset.
+    dataset : Path
+    config : RunConfig
+    retry : collection of str
+        Error codes whose series are tried again, besides those of fetching.
+
+    Raises
+    ------
+    DatasetError
+        On entering: ``output-not-ours``, ``dataset-locked``, ``dataset-incompatible``.
+    """
+
+    def __init__(
+        self,
+        spec: CohortSpec,
+        cohort_text: str,
+        dataset: Path,
+        config: RunConfig,
+        retry: Iterable[str] = (),
+    ) -> None:
+        self.spec, self.cohort_text, self.config = spec, cohort_text, config
+        self.layout = Layout(dataset)
+        self.retry = frozenset(retry)
+        self.started = datetime.now(UTC)
+        self.processed = 0
+        self._held = ExitStack()
+        self.selection: Selection | None = None
+        self.job = Job(
+            dataset,
+            settings_hash(self.settings),
+            config.decode,
+            WriteOptions(spec.output.volumes, config.compression_level),
+            config.source_grids if spec.output.grid == "source" else None,
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that outputs depend on: another value decodes again."""
+        return {
+            "decoder": DECODE_VERSION,
+            "decode": asdict(self.config.decode) | {"max_bytes": None},
+            "grid": self.spec.output.grid,
+            "volumes": self.spec.output.volumes,
+            "compression_level": self.config.compression_level,
+        }
+
+    def __enter__(self) -> Self:
+        catalog.prepare(self.layout)
+        self._held.enter_context(locked(self.layout))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+    # --- stages -----------------------------------------------------------------------------------
+
+    def select(self) -> Selection:
+        """Stage `select`: ask the tables; errors as in `segtools.select.select`."""
+        from segtools.select import select
+
+        self.selection = select(self.spec, self.config.sources, self.config.engine)
+        for warning in self.selection.warnings:
+            _log.warning("%s", warning)
+        return self.selection
+
+    def pending(self) -> list[SelectedSeries]:
+        """The selected series that are new, changed, or to be tried again."""
+        selection = self._selected()
+        done = catalog.done(self.layout)
+        return [
+            series
+            for series in iter_selection(selection.series, selection.objects)
+            if self._is_open(series, done.get(series.seg_series_uid))
+        ]
+
+    def process(self, series: list[SelectedSeries], progress: Callable[[Outcome], None] | None = None) -> int:
+        """Stages `fetch`, `decode`, `write` over batches; the number of series worked on.
+
+        Raises
+        ------
+        EnvironmentProblem, WriteError
+            The disk is full, the network is gone: what is done stays, the next run continues.
+        """
+        worker = Worker(self.job, self.config.fetch, self.config.pipeline)
+        batches = cut(series, self.config.batch_bytes, self.config.batch_series)
+        with Ledger(self.layout.ledger) as ledger:
+            for completed in run_batches(worker, batches, self.config.executor):
+                outcomes = self._outcomes(completed)
+                ledger.append(outcomes)
+                self.processed += len(outcomes)
+                for outcome in outcomes:
+                    if outcome.status == "failed":
+                        _log.warning("%s: %s: %s", outcome.seg_series_uid, outcome.error_code, outcome.error_message)
+                    if progress is not None:
+                        progress(outcome)
+        return self.processed
+
+    def commit(self) -> dict[str, Any]:
+        """Make everything staged one dataset; gives its dataset.json."""
+        selection = self._selected()
+        return catalog.commit(
+            self.layout,
+            cohort=self.cohort_text,
+            current=selection.series,
+            name=self.spec.name,
+            idc_version=selection.idc_version,
+            provenance={
+                "selection": dict(selection.provenance),
+                "settings": self.settings,
+                "versions": versions(),
+            },
+            label_index=dict(self.spec.output.labels) or None,
+        )
+
+    def check(self) -> int:
+        """Stage `check`: the catalog's rules; the number of findings recorded."""
+        from segtools.check import check_catalog
+
+        findings = check_catalog(open_dataset(self.layout.root))
+        catalog.record_checks(self.layout, findings)
+        return len(findings)
+
+    def report(self) -> Summary:
+        """Stage `report`: the HTML page, and the run's own record; the dataset in numbers."""
+        from segtools.report.html import render
+        from segtools.report.summary import summarize
+
+        with open_dataset(self.layout.root) as dataset:
+            render(dataset, self.layout.report)
+            summary = summarize(dataset)
+        write_run(
+            self.layout,
+            started=self.started,
+            settings=self.settings,
+            outcome={"processed": self.processed, "series": dict(summary.outcomes)},
+        )
+        return summary
+
+    # --- parts ------------------------------------------------------------------------------------
+
+    def _selected(self) -> Selection:
+        return self.selection or self.select()
+
+    def _is_open(self, series: SelectedSeries, done: catalog.Done | None) -> bool:
+        if done is None or done.crdc_series_uuid != series.crdc_series_uuid:
+            return True
+        if done.settings_hash != self.job.settings_hash:
+            return True
+        code = done.error_code
+        return code is not None and (code in self.retry or CODES[code].stage in _RETRIED_STAGES)
+
+    def _outcomes(self, completed: Completed[list[Outcome]]) -> list[Outcome]:
+        """A batch's outcomes; a series that could not be processed at all becomes a failed row."""
+        if completed.error is None:
+            return completed.result or []
+        error = completed.error
+        if isinstance(error, EnvironmentProblem | WriteError):
+            raise error
+        return [self._lost(series, completed.batch, error) for series in completed.batch.series]
+
+    def _lost(self, series: SelectedSeries, batch: Batch, error: SegtoolsError) -> Outcome:
+        result = process_series(FetchedSeries(series, error=error), self.job)
+        stage_part(self.job, batch.id, [result])
+        return result.outcome
+
+
+def exit_code(summary: Summary) -> int:
+    """3 if series failed, 1 if there are findings of severity error or above, else 0."""
+    if summary.outcomes.get("failed"):
+        return 3
+    return int(any(finding.severity in ("error", "critical") for finding in summary.findings))

@@ -1,0 +1,188 @@
+"""One fetched series through decode, measure and write, up to its catalog rows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from segtools import decode
+from segtools.decode.measure import measure
+from segtools.errors import SegError, SegtoolsError
+from segtools.finding import Finding
+from segtools.run.ledger import Outcome
+from segtools.write.instance import WriteOptions, write_instance
+from segtools.write.layout import Layout
+from segtools.write.rows import failed_rows, finding_row, series_row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from segtools.decode.source import SourceGrid
+    from segtools.series import FetchedSeries
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know; it pickles.
+
+    Attributes
+    ----------
+    dataset : Path
+        Dataset folder.
+    settings_hash : str
+        Of the settings the outputs depend on.
+    decode : DecodeOptions
+    write : WriteOptions
+    source_grids : mapping of str to SourceGrid, optional
+        Grid of each source series; None leaves masks on their own grid.
+    """
+
+    dataset: Path
+    settings_hash: str
+    decode: decode.DecodeOptions = field(default_factory=decode.DecodeOptions)
+    write: WriteOptions = field(default_factory=WriteOptions)
+    source_grids: Mapping[str, SourceGrid] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessedSeries:
+    """Catalog rows of one series, and what became of it."""
+
+    outcome: Outcome
+    series: dict[str, Any]
+    segments: list[dict[str, Any]]
+    findings: list[dict[str, Any]]
+
+
+def process_series(fetched: FetchedSeries, job: Job) -> ProcessedSeries:
+    """Decode every instance of a series, write its volumes, and give its rows.
+
+    An instance that cannot be read costs the series its good status, not the other instances theirs.
+
+    Raises
+    ------
+    EnvironmentProblem, WriteError
+        Nobody's fault in the series: disk full, output not writable.
+    """
+    start = time.perf_counter()
+    progress = _Progress(fetched, job)
+    if fetched.error is None:
+        for paths, md5s in _instances(fetched):
+            progress.instance(paths, md5s)
+    return progress.result(time.perf_counter() - start)
+
+
+def _instances(fetched: FetchedSeries) -> list[tuple[list[Path], list[str]]]:
+    """Files by SOP instance; the parts of a concatenation are one instance."""
+    pairs = list(zip(fetched.files, fetched.md5s, strict=True))
+    if len(pairs) < 2:
+        return [([path], [md5]) for path, md5 in pairs]
+    groups: dict[str, tuple[list[Path], list[str]]] = {}
+    for path, md5 in pairs:
+        try:
+            # The parts of a concatenation name the same source instance.
+            key = decode.read_header(path).header.sop_instance_uid
+        except SegError:
+            key = str(path)
+        paths, md5s = groups.setdefault(key, ([], []))
+        paths.append(path)
+        md5s.append(md5)
+    return list(groups.values())
+
+
+class _Progress:
+    """Rows gathered over the instances of one series."""
+
+    def __init__(self, fetched: FetchedSeries, job: Job) -> None:
+        self.fetched, self.job = fetched, job
+        self.series = fetched.series
+        self.layout = Layout(job.dataset)
+        self.error: SegtoolsError | None = fetched.error
+        self.segments: list[dict[str, Any]] = []
+        self.findings: list[dict[str, Any]] = []
+        self.files: list[tuple[str, int]] = []
+        self.bytes_in = 0
+
+    def instance(self, paths: list[Path], md5s: list[str]) -> None:
+        size = sum(path.stat().st_size for path in paths)
+        self.bytes_in += size
+        source: Any = paths[0] if len(paths) == 1 else paths
+        try:
+            volume = decode.read(source, options=self.job.decode)
+            if self.job.source_grids is not None:
+                volume = self._onto_source(volume)
+        except SegError as error:
+            self.error = self.error or error
+            self._failed(paths[0], error, size, md5s[0])
+            return
+        written = write_instance(
+            self.layout,
+            self.series,
+            volume,
+            measure(volume),
+            source_bytes=size,
+            source_md5=md5s[0],
+            options=self.job.write,
+        )
+        self.segments += written.segments
+        self.findings += written.findings
+        self.files += written.files
+
+    def _onto_source(self, volume: decode.SegVolume) -> decode.SegVolume:
+        from dataclasses import replace
+
+        from segtools.decode.source import onto
+
+        grids = self.job.source_grids or {}
+        uids = (self.series.source_series_uid, *volume.header.source_series_uids)
+        grid = next((grids[uid] for uid in uids if uid in grids), None)
+        if grid is not None:
+            return onto(volume, grid)
+        message = "The source series' geometry is not at hand; the mask keeps its own grid."
+        return replace(volume, findings=(*volume.findings, Finding("source-grid-unknown", message)))
+
+    def _failed(self, path: Path, error: SegError, size: int, md5: str) -> None:
+        """Rows of an instance that could not be read, as far as its header goes."""
+        try:
+            file = decode.read_header(path)
+        except SegError:
+            return
+        self.segments += failed_rows(
+            self.series, error, header=file.header, segments=file.segments, source_bytes=size, source_md5=md5
+        )
+        self.findings += [
+            finding_row(item, seg_series_uid=self.series.seg_series_uid, seg_sop_uid=header.sop_instance_uid)
+            for item in findings
+        ]
+
+    def result(self, seconds: float) -> ProcessedSeries:
+        series, error = self.series, self.error
+        folder = self.layout.series_folder(series.collection_id, series.patient_id, series.seg_series_uid)
+        row = series_row(
+            series,
+            segments=self.segments,
+            findings=self.findings,
+            files=self.files,
+            settings_hash=self.job.settings_hash,
+            error=error,
+            fetch_status="failed" if self.fetched.error else "fetched",
+            fetch_attempts=self.fetched.attempts,
+            folder=folder,
+        )
+        outcome = Outcome(
+            seg_series_uid=series.seg_series_uid,
+            crdc_series_uuid=series.crdc_series_uuid,
+            settings_hash=self.job.settings_hash,
+            status=row["status"],
+            error_code=row["error_code"],
+            error_message=row["error_message"],
+            segment_count=row["segment_count"],
+            volume_count=row["volume_count"],
+            bytes_in=self.bytes_in,
+            bytes_out=sum(size for _, size in self.files),
+            attempts=self.fetched.attempts,
+            seconds_decode=seconds,
+        )
+        return ProcessedSeries(outcome, row, self.segments, self.findings)

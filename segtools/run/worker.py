@@ -1,0 +1,79 @@
+"""What an executor hands a batch to: fetch, process, stage the rows, report the outcomes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from segtools.run.pipeline import Pipeline
+from segtools.run.process import process_series
+from segtools.write.catalog import stage
+from segtools.write.layout import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from segtools.fetch.s5cmd import FetchOptions
+    from segtools.run.batches import Batch
+    from segtools.run.ledger import Outcome
+    from segtools.run.pipeline import PipelineOptions
+    from segtools.run.process import Job, ProcessedSeries
+    from segtools.series import FetchedSeries
+
+
+class Worker:
+    """Does a whole batch; pickles, so that any executor can carry it.
+
+    Parameters
+    ----------
+    job : Job
+    fetch : FetchOptions
+    options : PipelineOptions
+    """
+
+    def __init__(self, job: Job, fetch: FetchOptions, options: PipelineOptions) -> None:
+        self.job, self.fetch, self.options = job, fetch, options
+        self._pipelines: set[Pipeline] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.job, self.fetch, self.options)
+
+    def __call__(self, batch: Batch) -> list[Outcome]:
+        """Outcomes of the batch's series; their rows are staged as the part they name.
+
+        Raises
+        ------
+        EnvironmentProblem, WriteError
+            Nobody's fault in the batch: the run should stop.
+        """
+        processed: list[ProcessedSeries] = []
+
+        def process(fetched: FetchedSeries) -> Outcome:
+            result = process_series(fetched, self.job)
+            processed.append(result)
+            return result.outcome
+
+        pipeline = Pipeline(process, self.fetch, self.options)
+        self._pipelines.add(pipeline)
+        try:
+            outcomes = pipeline(batch)
+        finally:
+            self._pipelines.discard(pipeline)
+        stage_part(self.job, batch.id, processed)
+        return [replace(outcome, part=batch.id) for outcome in outcomes]
+
+    def cancel(self) -> None:
+        """End running downloads; start nothing new."""
+        for pipeline in list(self._pipelines):
+            pipeline.cancel()
+
+
+def stage_part(job: Job, part: str, processed: Sequence[ProcessedSeries]) -> None:
+    """Stage the rows of some processed series as one part; errors as in `stage`."""
+    stage(
+        Layout(job.dataset),
+        part,
+        [item.series for item in processed],
+        [row for item in processed for row in item.segments],
+        [row for item in processed for row in item.findings],
+    )
