@@ -11,7 +11,7 @@ Importing this package imports NumPy and nothing heavier; pydicom is needed for 
 from __future__ import annotations
 
 from segtools.decode.read import DECODE_VERSION, DecodeOptions, SegFile, read, read_header, read_parts
-from segtools.decode.volume import LPS_TO_RAS, Concept, Grid, Segment, SegHeader, SegVolume
+from segtools.decode.volume import LPS_TO_RAS, Concept, Grid, SegHeader, Segment, SegVolume
 
 __all__ = [
     "DECODE_VERSION",

@@ -22,10 +22,11 @@ PIXEL_DATA = 0x7FE00010
 MAX_DEPTH = 32
 """Sequences within sequences; a SEG has six."""
 
-_LONG_VRS = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_SHORT_VRS = frozenset("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
+_TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI"})
+_NUMBER_VRS = frozenset({"AT", "FD", "FL", "SL", "SS", "UL", "US"})
 VRS: dict[bytes, tuple[str, bool]] = {
-    vr.encode(): (vr, vr in _LONG_VRS) for vr in sorted(_LONG_VRS | _SHORT_VRS)
+    vr.encode(): (vr, vr in _LONG_VRS) for vr in sorted(_LONG_VRS | _TEXT_VRS | _NUMBER_VRS)
 }
 """VR as in the file to (VR, whether its length has 4 bytes); PS3.5 7.1.2."""
 
@@ -82,7 +83,7 @@ class Cursor:
         self._long = struct.Struct(f"{order}HHI")
 
     def implicit(self) -> Cursor:
-        """The encoding inside a UN element of undefined length (PS3.5 6.2.2): implicit VR LE."""
+        """Return the encoding inside a UN element of undefined length (PS3.5 6.2.2): implicit VR LE."""
         return self if not self.explicit else Cursor(self.raw, explicit=False)
 
     def header(self, position: int, limit: int) -> tuple[int, str, int, int]:
@@ -121,7 +122,7 @@ class Cursor:
         )
 
     def element(self, position: int, limit: int) -> Element:
-        """The element at `position`, skipped to its end.
+        """Element at `position`, skipped to its end.
 
         Raises
         ------
@@ -141,7 +142,7 @@ class Cursor:
         return Element(tag, vr, offset, length, end)
 
     def inner(self, tag: int, vr: str, position: int) -> Cursor:
-        """The cursor for the items of an element of undefined length; refused for VRs without items."""
+        """Cursor for the items of an element of undefined length; refused for VRs without items."""
         if vr in ("SQ", ""):
             return self
         if vr == "UN":
@@ -154,7 +155,7 @@ class Cursor:
         )
 
     def elements(self, start: int, end: int) -> Iterator[Element]:
-        """The elements of a data set or item between two positions; errors as in `element`."""
+        """Elements of a data set or item between two positions; errors as in `element`."""
         while start < end:
             element = self.element(start, end)
             if element.tag == ITEM_END:
@@ -250,7 +251,7 @@ class Cursor:
     def _truncated(self, position: int, limit: int) -> CorruptSegError:
         return CorruptSegError(
             "truncated" if limit == self.size else "malformed-structure",
-            f"An element starts at byte {position}, but only {max(limit - position, 0)} bytes are left for it.",
+            f"An element starts at byte {position}, but only {max(limit - position, 0)} bytes are left.",
             offset=position,
         )
 

@@ -72,7 +72,7 @@ class FrameTable:
     findings: tuple[Finding, ...] = ()
 
     def take(self, frames: Ints) -> FrameTable:
-        """The rows of some frames."""
+        """Rows of some frames."""
         return replace(
             self,
             count=len(frames),
@@ -81,7 +81,7 @@ class FrameTable:
 
     @staticmethod
     def concatenate(tables: list[FrameTable]) -> FrameTable:
-        """The rows of several tables; their stacks and time points must be numbered alike."""
+        """Rows of several tables; their stacks and time points must be numbered alike."""
         columns = {name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS}
         uids = dict.fromkeys(uid for table in tables for uid in table.source_instance_uids)
         return replace(
@@ -106,7 +106,7 @@ _COLUMNS = (
 
 
 def read_frames(structure: Structure) -> FrameTable:
-    """The frames that a file describes.
+    """Frames that a file describes.
 
     Raises
     ------
@@ -179,7 +179,7 @@ class _Source:
         return any(items is not None and items.value(chain) is not None for items in (self.own, self.shared))
 
     def raw(self, chain: Chain) -> list[bytes]:
-        """The value's bytes for each frame; empty where there is none."""
+        """Value's bytes for each frame; empty where there is none."""
         default = b""
         if self.shared is not None and (value := self.shared.value(chain)) is not None:
             default = next(iter(self._bytes(value)), b"")

@@ -70,7 +70,7 @@ class _Fit:
 
 
 def place(table: FrameTable, rows: int, columns: int, policy: Policy = "tolerant") -> Placement:
-    """The grid of all frames of a table.
+    """Grid of all frames of a table.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def orientation_groups(table: FrameTable) -> Ints:
 
 
 def _without_positions(table: FrameTable, rows: int, columns: int) -> Placement:
-    """A single plane without position is a plain image; several are no volume."""
+    """Take a single plane without position for a plain image; several are no volume."""
     if table.count > 1 and len(np.unique(table.segment)) < table.count:
         raise UnsupportedSegError(
             "no-geometry",
@@ -159,7 +159,7 @@ def _without_positions(table: FrameTable, rows: int, columns: int) -> Placement:
 
 
 def _axes(table: FrameTable, findings: list[Finding]) -> tuple[Floats, Floats, Floats]:
-    """Unit vectors along a row, along a column, and along the normal (row × column)."""
+    """Return unit vectors along a row, along a column, and along the normal (row × column)."""
     if not np.isfinite(table.orientation).all():
         raise CorruptSegError(
             "missing-attribute",
@@ -254,7 +254,7 @@ def _fit(table: FrameTable, levels: Floats, pixel_mm: float, policy: Policy, fin
     shown = ", ".join(f"{gap:.6g}" for gap in seeds[:6])
     raise UnsupportedSegError(
         "irregular-spacing",
-        f"{len(levels)} slice positions are not equidistant: distances {shown}{' …' if len(seeds) > 6 else ''} mm"
+        f"{len(levels)} positions are not equidistant: distances {shown}{' …' if len(seeds) > 6 else ''} mm"
         + (f", SpacingBetweenSlices (0018,0088) {stated:g} mm." if stated else "."),
         tag="(0020,0032)",
     )
@@ -333,12 +333,12 @@ def _single_slice(table: FrameTable, levels: Floats, stated: float | None, findi
 def _describe(
     table: FrameTable, fit: _Fit, stated: float | None, quantum: float, findings: list[Finding]
 ) -> None:
-    """Findings about a fit that holds."""
+    """Record findings about a fit that holds."""
     if stated is not None and abs(fit.spacing - stated) > _HINT_TOLERANCE * stated:
         findings.append(
             Finding(
                 "spacing-contradicts-positions",
-                f"SpacingBetweenSlices (0018,0088) is {stated:g} mm, the positions are {fit.spacing:.6g} mm apart.",
+                f"SpacingBetweenSlices (0018,0088) is {stated:g} mm, positions step {fit.spacing:.6g} mm.",
                 observed=f"{stated:g}",
                 expected=f"{fit.spacing:.6g}",
                 tag="(0018,0088)",
@@ -350,7 +350,7 @@ def _describe(
             Finding(
                 "ambiguous-spacing",
                 f"The positions are {fit.spacing:.6g} mm apart, SpacingBetweenSlices (0018,0088) is absent"
-                f" and SliceThickness (0018,0050) is {'absent' if thickness is None else f'{thickness:g} mm'}.",
+                f" and SliceThickness (0018,0050) is {f'{thickness:g} mm' if thickness else 'absent'}.",
                 tag="(0018,0088)",
             )
         )
@@ -366,9 +366,7 @@ def _describe(
     missing = fit.slices - len(np.unique(fit.index))
     if missing:
         findings.append(
-            Finding(
-                "missing-slices", f"{missing} of {fit.slices} slices are not encoded; they are background."
-            )
+            Finding("missing-slices", f"{missing} of {fit.slices} slices are not encoded: background.")
         )
 
 
@@ -386,5 +384,5 @@ def _check_shear(in_plane: Floats, extent_mm: float, pixel_mm: float, quantum_mm
 
 
 def _exact(fitted: Floats, stated: Floats) -> Floats:
-    """The position as written, where the fit says the same."""
+    """Position as written, where the fit says the same."""
     return stated.copy() if np.abs(fitted - stated).max() < 1e-5 else fitted

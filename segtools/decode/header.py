@@ -117,7 +117,7 @@ def size(structure: Structure) -> tuple[int, int]:
 def read_seg_header(
     structure: Structure, kind: str, frame_count: int, derivation_uids: tuple[str, ...] = ()
 ) -> SegHeader:
-    """The header of a file.
+    """Header of a file.
 
     Parameters
     ----------

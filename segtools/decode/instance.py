@@ -17,7 +17,7 @@ from segtools.finding import Finding
 
 if TYPE_CHECKING:
     from segtools.decode.pixels import Stored
-    from segtools.decode.volume import Segment, SegHeader
+    from segtools.decode.volume import SegHeader, Segment
 
 _PIXEL_DATA, _EXTENDED_OFFSETS = 0x7FE00010, 0x7FE00001
 _CONCATENATION, _NUMBER, _TOTAL = 0x00209161, 0x00209162, 0x00209163
@@ -70,7 +70,7 @@ def open_instance(structure: Structure, *, strict_length: bool = True) -> Instan
     if table.count > 1 and (structure.per_frame is None or not structure.per_frame.count):
         raise CorruptSegError(
             "missing-attribute",
-            f"PerFrameFunctionalGroupsSequence (5200,9230) is absent; nothing tells {table.count} frames apart.",
+            f"PerFrameFunctionalGroupsSequence (5200,9230) is absent; {table.count} frames need it.",
             tag=tag_text(PER_FRAME_GROUPS),
         )
     segments, findings = read_segments(structure)

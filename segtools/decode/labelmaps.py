@@ -40,7 +40,7 @@ class LabelMap:
 
 
 def stack_labels(frames: Frames, plan: Plan, background: int) -> LabelMap:
-    """The frames of a LABELMAP in their slices; slices without a frame are background.
+    """Frames of a LABELMAP in their slices; slices without a frame are background.
 
     Frames at one position are united where no voxel has two labels.
 

@@ -153,7 +153,7 @@ class _Stroke(NamedTuple):
 
 
 class _Canvas:
-    """The layers, painted one segment at a time."""
+    """Layers, painted one segment at a time."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -291,7 +291,7 @@ class _PackedReader:
             begin = end
 
     def _chunk(self, start: int, where: Ints) -> _Stroke | None:
-        """The non-zero bytes of frames that lie one behind the other."""
+        """Non-zero bytes of frames that lie one behind the other."""
         size = len(where) * self.frame_bytes
         scratch = self._scratch[: -(-size // 8)]
         scratch[-1] = 0
@@ -315,7 +315,7 @@ class _PackedReader:
 
 
 def _reader(frames: Frames, plan: Plan) -> _PackedReader | _ByteReader | _FrameReader:
-    """The fastest reader that the frames' encoding and size allow."""
+    """Fastest reader that the frames' encoding and size allow."""
     whole_groups = plan.shape[1] * plan.shape[2] % 8 == 0
     if whole_groups and frames.packed_bits is not None and not (frames.packed_bits[1] & 7).any():
         return _PackedReader(*frames.packed_bits, plan)

@@ -96,7 +96,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """The items of a sequence.
+    """Items of a sequence.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class Items:
     walked: int = 0
 
     def value(self, chain: Chain) -> Value | None:
-        """The first value of that path; None where no item has it."""
+        """Return the first value of that path; None where no item has it."""
         return self.values.get((chain, 0))
 
 
@@ -303,9 +303,7 @@ def _element(
     tag, vr, length, offset = cursor.header(position, limit)
     if tag == ITEM_END:
         if bound is not None:
-            raise CorruptSegError(
-                "malformed-structure", f"A delimiter in an item with a length at {position}."
-            )
+            raise CorruptSegError("malformed-structure", f"A delimiter in an item with a length: {position}.")
         opened.pop()
         trace.steps.append(_Step("mark", ITEM_END))
         return offset
@@ -337,7 +335,7 @@ def _element(
 
 
 def _expected(tag: int, vr: str) -> int:
-    """The first 6 bytes of an explicit header, or 4 of an implicit one, as tag and VR."""
+    """First 6 bytes of an explicit header, or 4 of an implicit one, as tag and VR."""
     return tag | int.from_bytes(vr.encode(), "little") << 32
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import numpy as np
 
 from segtools.decode import header as seg_header
-from segtools.decode.frames import FrameTable, read_frames
+from segtools.decode.frames import FrameTable
 from segtools.decode.geometry import Placement, orientation_groups, place
 from segtools.decode.instance import Instance, join, open_instance
-from segtools.decode.structure import SHARED_GROUPS, Structure, open_structure
+from segtools.decode.structure import SHARED_GROUPS, open_structure
 from segtools.decode.terms import read_segments
 from segtools.decode.voxels import decode_voxels
 from segtools.errors import MissingError, SegError, UnsupportedSegError
@@ -24,7 +24,7 @@ from segtools.finding import Finding
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segtools.decode.volume import Segment, SegHeader, SegVolume
+    from segtools.decode.volume import SegHeader, Segment, SegVolume
 
     Ints = npt.NDArray[np.int64]
 
@@ -81,7 +81,7 @@ def read(
     source: Source | Sequence[Source],
     *,
     segments: Collection[int] | None = None,
-    options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
+    options: DecodeOptions = DecodeOptions(),
 ) -> SegVolume:
     """Read a DICOM segmentation as label maps on one grid.
 
@@ -161,7 +161,7 @@ def read_parts(
     source: Source | Sequence[Source],
     *,
     segments: Collection[int] | None = None,
-    options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
+    options: DecodeOptions = DecodeOptions(),
 ) -> tuple[SegVolume, ...]:
     """Read a segmentation whose frames fit no single grid: one volume per part.
 
@@ -204,7 +204,7 @@ def read_header(source: Source) -> SegFile:
 
 
 def _load(source: Source) -> bytes | mmap.mmap:
-    """The file's bytes; a path is mapped, so that only what is looked at is read."""
+    """File's bytes; a path is mapped, so that only what is looked at is read."""
     if isinstance(source, bytes):
         return source
     if isinstance(source, bytearray | memoryview):
@@ -217,7 +217,7 @@ def _load(source: Source) -> bytes | mmap.mmap:
     return source.read()
 
 
-class _naming:  # noqa: N801 - a context manager
+class _naming:
     """Adds the file's path to errors of the decoder."""
 
     def __init__(self, source: Source | Sequence[Source]) -> None:

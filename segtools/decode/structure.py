@@ -156,7 +156,7 @@ class Structure:
     # --- sequences -----------------------------------------------------------------------------
 
     def items(self, element: Element | int | None) -> list[dict[int, Element]]:
-        """The items of a sequence, each as its elements by tag; the first of a tag counts.
+        """Items of a sequence, each as its elements by tag; the first of a tag counts.
 
         Raises
         ------
@@ -203,7 +203,7 @@ def parse_decimals(raw: bytes) -> tuple[float, ...]:
 def open_structure(
     raw: bytes | mmap.mmap, *, stop_before: int | None = None, max_bytes: int = 1 << 34
 ) -> Structure:
-    """The structure of a DICOM file.
+    """Structure of a DICOM file.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ def _read_meta(raw: bytes | mmap.mmap, findings: list[Finding]) -> tuple[int, st
 
 
 def _guess_syntax(raw: bytes | mmap.mmap, position: int) -> str:
-    """The native transfer syntax that the first element of a data set fits."""
+    """Native transfer syntax that the first element of a data set fits."""
     head = raw[position : position + 8]
     if len(head) == 8 and head[:2] == b"\x08\x00":
         if head[4:6] in VRS:
@@ -279,7 +279,7 @@ def _guess_syntax(raw: bytes | mmap.mmap, position: int) -> str:
 
 
 def _inflate(raw: bytes | mmap.mmap, start: int, stop_before: int | None, max_bytes: int) -> bytes:
-    """The deflated data set (PS3.5 A.5: raw RFC 1951), bounded by what its own header accounts for."""
+    """Deflated data set (PS3.5 A.5: raw RFC 1951), bounded by what its own header accounts for."""
     stream = zlib.decompressobj(-15)
     try:
         head = stream.decompress(memoryview(raw)[start:], 1 << 20)
@@ -294,7 +294,7 @@ def _inflate(raw: bytes | mmap.mmap, start: int, stop_before: int | None, max_by
             if size > limit:
                 raise CorruptSegError(
                     "inflate-limit",
-                    f"The deflated data set is larger than {limit} bytes, which is all its header accounts for.",
+                    f"The deflated data set exceeds {limit} bytes, all that its header accounts for.",
                     limit=limit,
                 )
             parts.append(part)

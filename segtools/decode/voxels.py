@@ -39,7 +39,7 @@ def decode_voxels(
     clip_fractions: bool,
     max_bytes: int,
 ) -> SegVolume:
-    """The volume of frames that lie on one grid.
+    """Volume of frames that lie on one grid.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def _label_map(
 
 
 def _fractions(instance: Instance, plan: Plan, clip: bool) -> tuple[int, list[Finding]] | Finding:
-    """What the stored values are: fractions (maximum to clip at, findings), or a mask (the finding).
+    """Tell what the stored values are: fractions (maximum to clip at, findings), or a mask (the finding).
 
     Raises
     ------
@@ -185,7 +185,7 @@ def _fractions(instance: Instance, plan: Plan, clip: bool) -> tuple[int, list[Fi
     if _is_bit_field(instance) and any(value != maximum for value in values):
         raise UnsupportedSegError(
             "bit-field-mask",
-            f"The values {', '.join(map(str, values[:8]))} are bit fields, as the analysis mask's legend says.",
+            f"The values {', '.join(map(str, values[:8]))} are bit fields of an analysis mask.",
             values=values[:64],
         )
     if len(values) == 1 and (maximum is None or values[0] < maximum):
@@ -305,7 +305,7 @@ def _zero(background: int) -> Finding:
 
 
 def _overlap(instance: Instance, layers: int) -> list[Finding]:
-    """What the layers say, beside SegmentsOverlap (0062,0013); it is never believed."""
+    """Tell what the layers say, beside SegmentsOverlap (0062,0013); it is never believed."""
     if layers == 1:
         return []
     message = f"Segments share voxels; they lie in {layers} layers."
