@@ -1,0 +1,388 @@
+"""Build the index: objects in order, headers in parallel, rows as they come."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import Counter
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segtools.errors import SegtoolsError
+from segtools.files import replacing
+from segtools.index.archive import Archive, ArchiveObject, FolderArchive
+from segtools.index.belonging import FILE as COLLECTIONS_FILE
+from segtools.index.belonging import Belonging, Belongings
+from segtools.index.bucket import BucketArchive
+from segtools.index.header import Header, read_header
+from segtools.schema import IDC_INSTANCES, IDC_SEGMENTATIONS, IDC_SERIES, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+SEGMENTATIONS_FILE = "segmentations.parquet"
+SERIES_FILE = "series_index.parquet"
+INSTANCES_FILE = "instances.parquet"
+
+CHECKSUM_BYTES = 16 << 20
+"""Objects up to this size get an MD5 by default: as good as free, where 100 MB are not."""
+PROCESSES_FROM = 400
+"""Objects from which worker processes pay for their start."""
+BUCKET_THREADS = 16
+ROW_GROUP_ROWS = 100_000
+CONTENT_NAMESPACE = UUID("8f1c1a52-2f0b-5a53-9c63-1d0f3a3d7a10")
+"""Of crdc_series_uuid in own archives, which have no CRDC to give one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An object that the index leaves out, and why."""
+
+    path: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What was found.
+
+    Attributes
+    ----------
+    out : Path
+        Folder of the index.
+    files : int
+        Objects seen.
+    series, image_series, instances, segments : int
+        Segmentation series, other series, segmentation instances, and segments indexed.
+    skipped : tuple of Skipped
+        In the order of the archive.
+    """
+
+    out: Path
+    files: int
+    series: int
+    image_series: int
+    instances: int
+    segments: int
+    skipped: tuple[Skipped, ...]
+
+
+def build_index(
+    source: Path | str | Archive,
+    out: Path,
+    *,
+    collection: str | None = None,
+    url_base: str | None = None,
+    endpoint: str | None = None,
+    workers: int | None = None,
+    checksum: bool | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> IndexReport:
+    """Index an archive by its headers.
+
+    Segmentations (SOP classes 66.4 and 66.7) are indexed by segment, all other DICOM by series, so
+    that source images join. What can't be read costs its own row and is reported.
+
+    Parameters
+    ----------
+    source : Path, str or Archive
+        A folder; ``s3://bucket/prefix``, read anonymously; or an `Archive`.
+    out : Path
+        Folder for `segmentations.parquet`, `series_index.parquet` and `instances.parquet`. Each is
+        replaced as a whole, the series last. May lie within the source.
+    collection : str, optional
+        Collection of what `collections.csv` (see `segtools.index.belonging`) does not name;
+        default: the name of the folder or bucket.
+    url_base : str, optional
+        URL prefix of a folder's objects, if they are to be fetched from elsewhere.
+    endpoint : str, optional
+        Endpoint of a bucket; default: Amazon's.
+    workers : int, optional
+        Processes (folder) or threads (bucket); default: the processors, or 16.
+    checksum : bool, optional
+        Whether to read segmentations as a whole for their MD5. Default: those up to 16 MiB.
+    on_progress : callable, optional
+        Called with the objects done and the objects in all.
+
+    Returns
+    -------
+    IndexReport
+
+    Raises
+    ------
+    MissingError
+        ``not-found``: no such folder.
+    UsageError
+        ``collections-invalid``.
+    FetchError, EnvironmentProblem
+        The bucket cannot be listed.
+    WriteError, EnvironmentProblem
+        As `segtools.files.replacing`.
+
+    Notes
+    -----
+    Rows are in the archive's order, so the same archive gives the same bytes. `crdc_series_uuid`
+    is a version 5 UUID over the MD5 (or size and modification time) of the series' objects: it
+    changes when one of them does.
+    """
+    archive = _archive(source, out, url_base, endpoint)
+    belongings = Belongings(archive.text(COLLECTIONS_FILE), Belonging(collection or archive.name))
+    objects = [found for found in archive.objects() if found.path != COLLECTIONS_FILE]
+    ledger = _Ledger(belongings)
+    with (
+        replacing(out / SEGMENTATIONS_FILE) as file,
+        _Rows(file, IDC_SEGMENTATIONS) as rows,
+        _mapping(archive, len(objects), workers) as run,
+    ):
+        read = partial(_read, archive, checksum)
+        for done, (found, result) in enumerate(zip(objects, run(read, objects), strict=True), start=1):
+            if ledger.admit(found, result, archive) and result.segments is not None:
+                rows.write(result.segments)
+            if on_progress is not None:
+                on_progress(done, len(objects))
+    _write(out / INSTANCES_FILE, IDC_INSTANCES, ledger.instances)
+    _write(out / SERIES_FILE, IDC_SERIES, ledger.series_rows(objects))
+    segmentations = sum(series.is_segmentation for series in ledger.series.values())
+    return IndexReport(
+        out=out,
+        files=len(objects),
+        series=segmentations,
+        image_series=len(ledger.series) - segmentations,
+        instances=len(ledger.instances),
+        segments=rows.count,
+        skipped=tuple(ledger.skipped),
+    )
+
+
+def _archive(source: Path | str | Archive, out: Path, url_base: str | None, endpoint: str | None) -> Archive:
+    if isinstance(source, str) and source.startswith("s3://"):
+        return BucketArchive.at(source, endpoint)
+    if isinstance(source, str | Path):
+        return FolderArchive(Path(source), url_base, out)
+    return source
+
+
+# --- reading, in workers --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """A header with its rows as Arrow, or why there is none."""
+
+    header: Header | None = None
+    segments: pa.Table | None = None
+    md5: str | None = None
+    code: str = ""
+    message: str = ""
+
+
+def _read(archive: Archive, checksum: bool | None, found: ArchiveObject) -> _Result:
+    try:
+        _check_name(found)
+        header = archive.header(found, read_header)
+        if not header.is_segmentation:
+            return _Result(header)
+        wanted = found.size_bytes <= CHECKSUM_BYTES if checksum is None else checksum
+        rows = IDC_SEGMENTATIONS.from_rows(header.segments)
+        header.segments.clear()  # Arrow pickles better
+        return _Result(header, rows, archive.md5(found) if wanted else None)
+    except SegtoolsError as error:
+        return _Result(code=error.code, message=error.message)
+
+
+def _check_name(found: ArchiveObject) -> None:
+    """Refuse names that no table and no manifest can carry."""
+    if not found.url.isprintable() or (not found.url.isascii() and _has_surrogates(found.url)):
+        raise SegtoolsError("unsafe-url", f"{found.path!r} is no name for a URL.")
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+@contextmanager
+def _mapping(
+    archive: Archive, count: int, workers: int | None
+) -> Iterator[Callable[[Callable[[ArchiveObject], _Result], Iterable[ArchiveObject]], Iterator[_Result]]]:
+    """`map`, in order, over as many workers as pay."""
+    pool: Executor
+    if not archive.processes:
+        pool = ThreadPoolExecutor(workers or BUCKET_THREADS)
+    elif count < PROCESSES_FROM or (workers or os.cpu_count() or 1) == 1:
+        yield map
+        return
+    else:
+        # Spawned: the caller may have threads, and forking those can lock up.
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield partial(pool.map, chunksize=16)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+# --- deciding, in order ---------------------------------------------------------------------------
+
+
+@dataclass
+class _Series:
+    """A series while its objects come in."""
+
+    header: Header
+    belonging: Belonging
+    folders: set[str] = field(default_factory=set)
+    marks: list[str] = field(default_factory=list)
+    size_bytes: int = 0
+    base_url: str = ""
+
+    @property
+    def is_segmentation(self) -> bool:
+        return self.header.is_segmentation
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What every object of the series must agree on."""
+        header = self.header
+        return self.belonging, header.patient_id, header.study_uid, header.is_segmentation
+
+    def add(self, found: ArchiveObject, mark: str) -> None:
+        self.folders.add(found.folder)
+        self.marks.append(mark)
+        self.size_bytes += found.size_bytes
+        self.base_url = found.url.rpartition("/")[0] + "/"
+
+
+class _Ledger:
+    """Which objects count: the first of a SOPInstanceUID, and those that agree with their series."""
+
+    def __init__(self, belongings: Belongings) -> None:
+        self.belongings = belongings
+        self.series: dict[str, _Series] = {}
+        self.instances: list[dict[str, Any]] = []
+        self.skipped: list[Skipped] = []
+        self._first: dict[str, tuple[ArchiveObject, str | None]] = {}
+
+    def admit(self, found: ArchiveObject, result: _Result, archive: Archive) -> bool:
+        """Take an object in; False if it is left out."""
+        header = result.header
+        if header is None:
+            return self._skip(found, result.code, result.message)
+        if header.sop_uid in self._first:
+            return self._skip(found, "duplicate-instance", self._duplicate(found, result, archive))
+        candidate = _Series(header, self.belongings.of(found.folder))
+        series = self.series.get(header.series_uid, candidate)
+        if series.identity != candidate.identity:
+            return self._skip(
+                found,
+                "series-conflict",
+                f"{found.path!r} is of series {header.series_uid}, but of another collection, patient, study "
+                "or kind than the objects before it.",
+            )
+        self.series[header.series_uid] = series
+        self._first[header.sop_uid] = found, result.md5
+        series.add(found, result.md5 or f"{header.sop_uid}:{found.size_bytes}:{found.stamp}")
+        if header.is_segmentation:
+            self.instances.append(
+                {
+                    "SeriesInstanceUID": header.series_uid,
+                    "SOPInstanceUID": header.sop_uid,
+                    "aws_url": found.url,
+                    "instance_size": found.size_bytes,
+                    "instance_hash": result.md5,
+                }
+            )
+        return True
+
+    def _skip(self, found: ArchiveObject, code: str, message: str) -> bool:
+        self.skipped.append(Skipped(found.path, code, message))
+        return False
+
+    def _duplicate(self, found: ArchiveObject, result: _Result, archive: Archive) -> str:
+        first, md5 = self._first[result.header.sop_uid]  # type: ignore[union-attr]
+        same = found.size_bytes == first.size_bytes
+        if same:
+            try:
+                same = (md5 or archive.md5(first)) == (result.md5 or archive.md5(found))
+            except SegtoolsError:
+                same = False
+        bytes_are = "the same" if same else "other"
+        return f"{found.path!r} and {first.path!r} are one instance, with {bytes_are} bytes."
+
+    def series_rows(self, objects: list[ArchiveObject]) -> list[dict[str, Any]]:
+        """Rows of `segtools.schema.IDC_SERIES`, in the order of first objects."""
+        beneath = Counter[str]()
+        for found in objects:
+            folder = found.folder
+            while folder:
+                beneath[folder] += 1
+                folder = folder.rpartition("/")[0]
+            beneath[""] += 1
+        return [self._series_row(uid, series, beneath) for uid, series in self.series.items()]
+
+    def _series_row(self, uid: str, series: _Series, beneath: Counter[str]) -> dict[str, Any]:
+        header, belonging = series.header, series.belonging
+        # A folder stands for the series only if nothing else, of any kind, is in or beneath it.
+        alone = len(series.folders) == 1 and beneath[next(iter(series.folders))] == len(series.marks)
+        return {
+            "collection_id": belonging.collection_id,
+            "analysis_result_id": belonging.analysis_result_id,
+            "PatientID": header.patient_id,
+            "StudyInstanceUID": header.study_uid,
+            "SeriesInstanceUID": uid,
+            "crdc_series_uuid": str(uuid5(CONTENT_NAMESPACE, "\n".join([uid, *sorted(series.marks)]))),
+            "Modality": header.modality,
+            "SOPClassUID": header.sop_class_uid,
+            "TransferSyntaxUID": header.transfer_syntax_uid,
+            "SeriesDescription": header.series_description,
+            "series_aws_url": series.base_url if alone else "",
+            "series_size_bytes": series.size_bytes,
+            "instance_count": len(series.marks),
+            "license_short_name": belonging.license_short_name,
+            "source_DOI": belonging.source_DOI,
+        }
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+class _Rows:
+    """Writes Arrow tables as one Parquet file, in row groups of a good size."""
+
+    def __init__(self, file: Any, table: Table) -> None:  # noqa: ANN401 - any binary file
+        self._writer = pq.ParquetWriter(file, table.arrow, compression="zstd")
+        self._pending: list[pa.Table] = [table.empty()]
+        self._pending_rows = 0
+        self.count = 0
+
+    def __enter__(self) -> _Rows:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+    def write(self, rows: pa.Table) -> None:
+        """Add rows."""
+        self._pending.append(rows)
+        self._pending_rows += rows.num_rows
+        self.count += rows.num_rows
+        if self._pending_rows >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.concat_tables(self._pending).combine_chunks())
+        self._pending, self._pending_rows = [self._pending[0].slice(0, 0)], 0
+
+
+def _write(path: Path, table: Table, rows: list[dict[str, Any]]) -> None:
+    with replacing(path) as file, _Rows(file, table) as writer:
+        writer.write(table.from_rows(rows))
