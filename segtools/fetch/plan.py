@@ -6,7 +6,6 @@ or PatientID ever becomes a path.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +52,7 @@ class Plan:
     ----------
     series : SelectedSeries
     folder : Path
-        Its own folder below the batch's; its name is a hash of the series UID.
+        Of its own, where its files will be; named by us, never after a UID.
     items : list of Item
     to_list : list of str
         Prefixes whose objects must be listed first.
@@ -123,9 +122,8 @@ def local_path(url: str) -> Path:
 
 
 def plan_series(series: SelectedSeries, folder: Path, endpoint: str | None) -> Plan:
-    """The plan of one series; what its table does not say is left in `to_list`."""
-    name = hashlib.sha256(series.seg_series_uid.encode()).hexdigest()[:16]
-    plan = Plan(series, folder / name)
+    """The plan of one series with its own `folder`; what its table does not say is left in `to_list`."""
+    plan = Plan(series, folder)
     try:
         if series.objects:
             known = [_mapped(source, endpoint) for source in series.objects]

@@ -54,7 +54,7 @@ def plan_batch(
     EnvironmentProblem
         ``network-unavailable``, ``s5cmd-missing``.
     """
-    plans = [plan_series(one, folder, options.endpoint) for one in series]
+    plans = [plan_series(one, folder / f"{n:05d}", options.endpoint) for n, one in enumerate(series)]
     wanted = sorted({url for plan in plans for url in plan.to_list if plan.error is None})
     listings: dict[str, list[RemoteObject] | SegtoolsError] = {}
     for attempt in _attempts(options, cancel):
