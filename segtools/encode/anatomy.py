@@ -175,17 +175,17 @@ ABDOMEN: tuple[Structure, ...] = (
     Structure("Spleen", _sct("78961009", "Spleen"), (-98, -32, 62), (28, 42, 46)),
     *_pair("Kidney", KIDNEY, (56, -44, -12), (25, 27, 52), 12),
     Structure("Gallbladder", _sct("28231008", "Gallbladder"), (42, 62, 18), (14, 20, 20)),
+    *_pair("Adrenal gland", _sct("23451007", "Adrenal gland"), (38, -36, 52), (9, 8, 12)),
     Structure("Liver", LIVER, (68, 14, 60), (72, 70, 62)),
     Structure("Stomach", _sct("69695003", "Stomach"), (-46, 40, 62), (36, 34, 48)),
     Structure("Pancreas", _sct("15776009", "Pancreas"), (-14, 16, 12), (46, 13, 14)),
-    *_pair("Adrenal gland", _sct("23451007", "Adrenal gland"), (38, -36, 52), (9, 8, 12)),
     *_pair("Lung", _sct("39607008", "Lung"), (78, 0, 200), (54, 76, 96)),
     Structure("Heart", _sct("80891009", "Heart"), (-18, 34, 168), (48, 46, 48)),
     Structure("Aorta", _sct("15825003", "Aorta"), (-8, -28, 60), (10, 10, 170)),
     Structure("Urinary bladder", _sct("89837001", "Urinary bladder"), (0, 22, -170), (34, 30, 28)),
     *_VERTEBRAE,
 )
-"""What a TotalSegmentator-like model finds between lungs and bladder."""
+"""What a TotalSegmentator-like model finds between lungs and bladder; small before large."""
 
 
 def abdomen(*names: str) -> tuple[Structure, ...]:

@@ -245,7 +245,8 @@ def _whole_body(archive: _Archive) -> None:
         label_map(anatomy.ABDOMEN, TRUNK), TRUNK, _numbered(anatomy.ABDOMEN, "Phantom whole-body model"),
         source=images, producer=WHOLE_BODY_LIKE, seed="whole body",
     )  # fmt: skip
-    archive.add(WHOLE_BODY, [_like_dcmqi(made)], f"{len(anatomy.ABDOMEN)} structures, empty frames left out")
+    note = f"{len(anatomy.ABDOMEN)} structures, empty frames left out"
+    archive.add(WHOLE_BODY, [_like_dcmqi(made)], note, findings=("missing-slices",))
 
 
 def _whole_body_empty(archive: _Archive) -> None:
@@ -259,7 +260,7 @@ def _whole_body_empty(archive: _Archive) -> None:
         source=images, producer=WHOLE_BODY_LIKE, seed="whole body without gallbladder",
     )  # fmt: skip
     note = f"{len(anatomy.ABDOMEN)} structures, one of them (the gallbladder) empty"
-    archive.add(WHOLE_BODY, [_like_dcmqi(made)], note, findings=("empty-segment",))
+    archive.add(WHOLE_BODY, [_like_dcmqi(made)], note, findings=("empty-segment", "missing-slices"))
 
 
 def _liver_tumors(archive: _Archive) -> None:
