@@ -80,6 +80,9 @@ def measure(volume: SegVolume) -> tuple[SegmentMeasure, ...]:
     shapes: dict[int, _Shape] = {}
     for layer in volume.layers:
         shapes |= _measure_labels(layer)
+    if volume.layers and 0 in volume.layer_of:  # a label map whose 0 is a segment, not background
+        for shape in _measure_labels(volume.mask(0).view(np.uint8)).values():
+            shapes[0] = shape
     volumes_ml: dict[int, float] = {}
     for number, fractions in volume.fractions.items():
         mask = (fractions != 0).view(np.uint8)

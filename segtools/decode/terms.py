@@ -61,8 +61,8 @@ def read_segments(structure: Structure) -> tuple[tuple[Segment, ...], list[Findi
     segment 0 with the type (DCM, 125040), is left out (PS3.3 C.8.20.2). A file without
     SegmentSequence has no segments.
 
-    Findings: ``duplicate-segment-number``, ``segment-number-assumed``, ``zero-is-segment``,
-    ``incomplete-code``, ``retired-code``, ``missing-algorithm``, ``undeclared-character-set``.
+    Findings: ``duplicate-segment-number``, ``segment-number-assumed``, ``incomplete-code``,
+    ``retired-code``, ``missing-algorithm``, ``undeclared-character-set``.
     """
     reader = _Reader(structure)
     segments: dict[int, Segment] = {}
@@ -106,14 +106,11 @@ def _background(reader: _Reader, segments: Mapping[int, Segment]) -> set[int]:
     top = reader.structure.elements
     if reader.text(top, _SEGMENTATION_TYPE) != "LABELMAP":
         return set()
-    padding = set(reader.numbers(top, _PIXEL_PADDING_VALUE)[:1])
+    background = set(reader.numbers(top, _PIXEL_PADDING_VALUE)[:1])
     zero = segments.get(0)
-    if zero is None or 0 in padding:
-        return padding
-    if zero.type is not None and zero.type[:2] == _BACKGROUND:
-        return padding | {0}
-    reader.note("zero-is-segment", f"Segment 0 is {zero.label or 'a segment'!r}, not background.", 0)
-    return padding
+    if zero is not None and zero.type is not None and zero.type[:2] == _BACKGROUND:
+        background.add(0)
+    return background
 
 
 class _Reader:
