@@ -78,6 +78,8 @@ def run_group(
     EnvironmentProblem
         ``s5cmd-missing``: it cannot be started.
     """
+    if shutil.which(command[0]) is None:
+        raise EnvironmentProblem("s5cmd-missing", f"There is no executable {command[0]}.")
     with tempfile.TemporaryFile() as stdin:
         stdin.write(script)
         stdin.seek(0)

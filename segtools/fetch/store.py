@@ -86,7 +86,8 @@ def transfer(
     try:
         for plan in plans:
             if any(is_remote(item.source.url) for item in plan.items):
-                plan.folder.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(plan.folder, ignore_errors=True)  # an older file must not pass for a new one
+                plan.folder.mkdir(parents=True)
         for attempt in _attempts(options, cancel):
             if not transfers.round([plan for plan in plans if plan.error is None], attempt):
                 break
