@@ -291,7 +291,7 @@ def _more_than_one() -> list[Case]:
     united = {1: of[1].copy(), 2: of[2]}
     united[1][1] |= again
     doubled = seg.but(frames=(*seg.frames, replace(seg.frames[1], pixels=again)))
-    far = SegFactory.of_masks(other, origin=(-10.0, 20.0, 100.7))
+    far = SegFactory.of_masks(other, origin=(-10.0, 20.0, 21.25))
     stacks = tuple(_in_stack(s, t) for t, s in enumerate((seg, far), 1))
     return [
         Case(

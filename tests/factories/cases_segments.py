@@ -162,6 +162,13 @@ def _numbers() -> list[Case]:
             of,
             "undeclared-label",
         ),
+        good(
+            "E77:none",
+            "no SegmentSequence at all, but frames that name segments",
+            edited(seg, "SegmentSequence", None),
+            of,
+            "undeclared-label",
+        ),
     ]
 
 

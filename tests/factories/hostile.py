@@ -20,7 +20,7 @@ from tests.factories.cases_geometry import at_z
 from tests.factories.seg import SegFactory, element
 
 LIMIT_FACTOR = 8
-LIMIT_CONSTANT = 64 << 20
+LIMIT_CONSTANT = 128 << 20
 """Peak memory allowed: LIMIT_FACTOR * file size + LIMIT_CONSTANT bytes."""
 
 
@@ -98,6 +98,11 @@ def _claims() -> list[Hostile]:
             "no-segments", _with(SegmentSequence=Sequence([])), "missing-attribute", "invalid-attribute"
         ),
     ]
+
+
+def _nameless() -> SegFactory:
+    """No Segment item, and frames that name none."""
+    return _with(SegmentSequence=Sequence([])).but(places={"segment": "absent"})
 
 
 def _sequence_length(length: int) -> Callable[[], bytes]:
@@ -184,7 +189,7 @@ def _nesting() -> list[Hostile]:
 
 
 def _places() -> list[Hostile]:
-    apart = {"memory-limit", "irregular-spacing", "claims-exceed-bytes"}
+    apart = {"memory-limit", "irregular-spacing", "claims-exceed-bytes", "invalid-attribute"}
     two = {1: np.ones((2, 16, 16), bool)}
     plain = _plain()
 
@@ -262,7 +267,7 @@ def _nothing() -> list[Hostile]:
         return lambda: _plain().build()[:size]
 
     without = {}
-    for keyword in ("Rows", "Columns", "BitsAllocated", "SegmentationType", "SegmentSequence"):
+    for keyword in ("Rows", "Columns", "BitsAllocated", "SegmentationType"):
 
         def edit(ds: Dataset, keyword: str = keyword) -> None:
             delattr(ds, keyword)

@@ -19,15 +19,15 @@ def judge(case: Case) -> None:
     options = DecodeOptions(**case.options)
     if case.error is not None:
         with pytest.raises(SegError) as refused:
-            read(data, case.segments, options)
+            read(data, segments=case.segments, options=options)
         assert refused.value.code == case.error, refused.value
         if case.parts:
-            parts = read_parts(data, case.segments, options)
+            parts = read_parts(data, segments=case.segments, options=options)
             assert len(parts) == len(case.parts)
             for part, right in zip(parts, case.parts, strict=True):
                 same_voxels(part, right)
         return
-    volume = read(data, case.segments, options)
+    volume = read(data, segments=case.segments, options=options)
     assert case.answer is not None
     same_voxels(volume, case.answer, case.tolerance_mm)
     same_findings(volume, case)
