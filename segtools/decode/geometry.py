@@ -320,12 +320,12 @@ def _steps(gaps: Floats, seed: float) -> Ints | None:
 
 def _single_slice(table: FrameTable, levels: Floats, stated: float | None, findings: list[Finding]) -> _Fit:
     thickness = _stated(table.slice_thickness)
-    spacing, source = 1.0, "neither SpacingBetweenSlices nor SliceThickness: 1 mm"
-    if thickness is not None:
-        spacing, source = thickness, f"SliceThickness (0018,0050): {thickness:g} mm"
-    if stated is not None:
-        spacing, source = stated, f"SpacingBetweenSlices (0018,0088): {stated:g} mm"
-    findings.append(Finding("spacing-assumed", f"There is one slice; its extent is taken from {source}."))
+    spacing = stated or thickness or 1.0
+    if stated is None:  # the one case in which SliceThickness has a say
+        source = "SliceThickness (0018,0050)" if thickness else "neither attribute of spacing"
+        findings.append(
+            Finding("spacing-assumed", f"There is one slice; its extent of {spacing:g} mm is from {source}.")
+        )
     middle = float(levels.mean())
     return _Fit(np.zeros(len(levels), np.int64), middle, spacing, float(np.abs(levels - middle).max()))
 
