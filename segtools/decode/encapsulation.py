@@ -111,12 +111,13 @@ def _walk(buffer: memoryview, element: Element) -> tuple[Offsets, Offsets, bool]
     """Value offset and length of every whole item, the table's first; and whether none is cut off."""
     starts, lengths = array("q"), array("q")
     position = element.offset
-    end = min(element.end if element.length < 0 else element.offset + element.length, len(buffer))
+    stated = element.end if element.length < 0 else element.offset + element.length
+    end = min(stated, len(buffer))
     while position + 8 <= end:
         tag = buffer[position : position + 4]
         length = int.from_bytes(buffer[position + 4 : position + 8], "little")
         if tag == _DELIMITER:
-            position = end
+            position = stated
             break
         if tag != _ITEM or length == 0xFFFFFFFF:
             raise CorruptSegError(
@@ -131,7 +132,7 @@ def _walk(buffer: memoryview, element: Element) -> tuple[Offsets, Offsets, bool]
         starts.append(position + 8)
         lengths.append(length)
         position += 8 + length
-    return np.frombuffer(starts, np.int64), np.frombuffer(lengths, np.int64), position == end
+    return np.frombuffer(starts, np.int64), np.frombuffer(lengths, np.int64), position == stated
 
 
 def _attribute(

@@ -261,11 +261,28 @@ def _open_native(
             tag="(7FE0,0010)",
         )
     value = np.frombuffer(buffer[element.offset : element.offset + element.length], np.uint8)
+    findings = [cut_off(element, len(value), strict)] if len(value) < element.length else []
     if description.big_endian and description.vr == "OW" and description.bits_allocated < 16:
         value = _swap_words(value)
-    if description.bits_allocated == 1:
-        return _open_bits(value, description, strict)
-    return _open_bytes(value, description, strict)
+    opened = _open_bits if description.bits_allocated == 1 else _open_bytes
+    frames, more = opened(value, description, strict)
+    return frames, more if any(finding.code == "truncated-frames" for finding in more) else findings + more
+
+
+def cut_off(element: Element, have: int, strict: bool) -> Finding:
+    """Make the finding ``truncated-frames`` of a value cut off by the file's end; raise if `strict`."""
+    message = f"{PIXEL_DATA} states {element.length} bytes, {have} are left in the file"
+    if strict:
+        raise CorruptSegError(
+            "truncated", f"{message}.", tag="(7FE0,0010)", observed=have, expected=element.length
+        )
+    return Finding(
+        "truncated-frames",
+        f"{message}.",
+        observed=str(have),
+        expected=str(element.length),
+        tag="(7FE0,0010)",
+    )
 
 
 def _swap_words(value: Bytes) -> Bytes:
