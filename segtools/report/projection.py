@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from segtools.errors import DatasetError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -34,6 +36,7 @@ MAXIMUM_SEGMENTS = 127
 
 _BORDER = 20
 _MARGIN_MM = 12.0
+_SPACING_MINIMUM_MM, _SPACING_MAXIMUM_MM = 1e-6, 1e6
 _SLAB_VOXELS = 1 << 20
 _PLATE = (11, 14, 20)
 _INK = (176, 186, 200)
@@ -62,7 +65,16 @@ def project(
     -------
     dict of str to bytes
         PNG by view, `SIDE` pixels square, `MAXIMUM_PNG_BYTES` at most; empty if no voxel is set.
+
+    Raises
+    ------
+    DatasetError
+        ``dataset-invalid``: the layers are no label maps of one grid, or the affine is singular.
     """
+    if len({layer.shape for layer in layers}) != 1 or any(
+        layer.ndim != 3 or layer.dtype.kind != "u" or layer.dtype.itemsize > 2 for layer in layers
+    ):
+        raise DatasetError("dataset-invalid", "The volume's layers are no label maps of one grid.")
     spacing, facing = _face(layers, affine_ras)
     box = _box(facing, spacing)
     if box is None:
@@ -72,7 +84,7 @@ def project(
     pixel_mm = float(extent.max()) / (SIDE - 2 * _BORDER)
     numbers = list(itertools.islice(colors, MAXIMUM_SEGMENTS))
     rgb = np.array([_PLATE, *(colors[number] for number in numbers)], np.float32)
-    step = np.maximum(1, np.floor(pixel_mm / spacing)).astype(int)
+    step = np.clip(np.floor(pixel_mm / spacing), 1, facing[0].shape).astype(int)
     pictures = {}
     for view, depths in _thickness(facing, numbers, step).items():
         row, column, letters = VIEWS[view]
@@ -87,8 +99,12 @@ def _face(
 ) -> tuple[npt.NDArray[np.float64], list[Layer]]:
     """Turn the layers (views) so that their axes run R to L, A to P, S to I; with their spacing."""
     columns = affine_ras[:3, :3]
+    if not np.abs(columns).max() < _SPACING_MAXIMUM_MM:  # nan as well
+        raise DatasetError("dataset-invalid", f"The volume's affine is {affine_ras.tolist()}: no picture.")
     spacing = np.linalg.norm(columns, axis=0)
-    cosines = columns / np.where(spacing > 0, spacing, 1)
+    if spacing.min() < _SPACING_MINIMUM_MM:
+        raise DatasetError("dataset-invalid", f"The volume's spacing is {spacing.tolist()} mm: no picture.")
+    cosines = columns / spacing
     axes = max(
         itertools.permutations(range(3)),
         key=lambda order: sum(abs(cosines[world, voxel]) for world, voxel in enumerate(order)),

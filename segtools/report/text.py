@@ -22,12 +22,11 @@ def count(number: int) -> str:
 
 def size(number: int) -> str:
     """Write bytes in decimal units, as object stores bill them: 14.2 TB."""
-    value = float(number)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 999.5:
-            return f"{number} B" if unit == "B" else f"{_three_digits(value)} {unit}"
+    value, units = float(number), ["B", "kB", "MB", "GB", "TB", "PB"]
+    while value >= 999.5 and len(units) > 1:
         value /= 1000
-    return f"{_three_digits(value)} PB"
+        del units[0]
+    return f"{_three_digits(value)}\N{NO-BREAK SPACE}{units[0]}"
 
 
 def milliliters(volume_ml: float) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segtools.errors import DatasetError
 from segtools.report.projection import MAXIMUM_PNG_BYTES, SIDE, project
 
 RED, GREEN, BLUE = (220, 60, 60), (60, 220, 60), (60, 60, 220)
@@ -36,6 +37,11 @@ def body():
     return nib.Nifti1Image(volume, np.diag([2.0, 2.0, 4.0, 1.0]))
 
 
+@pytest.fixture(scope="module")
+def upright():
+    return shown(body())
+
+
 def shown(image):
     layer = np.ascontiguousarray(np.asarray(image.dataobj).transpose(2, 1, 0))
     return project([layer], image.affine, COLORS)
@@ -52,14 +58,14 @@ def test_right_is_left_and_anterior_and_superior_are_up():
 
 @pytest.mark.parametrize("codes", list(itertools.permutations("RAS")))
 @pytest.mark.parametrize("flips", list(itertools.product((False, True), repeat=3)))
-def test_every_storage_order_gives_the_same_picture(codes, flips):
+def test_every_storage_order_gives_the_same_picture(codes, flips, upright):
     opposite = dict(zip("RAS", "LPI", strict=True))
     codes = [opposite[code] if flip else code for code, flip in zip(codes, flips, strict=True)]
     target = nib.orientations.axcodes2ornt(codes)
     source = nib.orientations.io_orientation(body().affine)
     turned = body().as_reoriented(nib.orientations.ornt_transform(source, target))
     assert nib.aff2axcodes(turned.affine) == tuple(codes)
-    assert shown(turned) == shown(body())
+    assert shown(turned) == upright
 
 
 def test_an_oblique_grid_keeps_its_sides():
@@ -126,6 +132,29 @@ def test_segments_without_a_color_are_left_out():
     layer[12:18, 5:15, 5:15] = 1
     rgb = picture(project([layer], np.eye(4), {1: RED})["coronal"])
     assert set(map(tuple, rgb[150:210, 60:70].reshape(-1, 3).tolist())) == {(11, 14, 20)}
+
+
+@pytest.mark.parametrize(
+    ("layers", "affine"),
+    [
+        ([np.ones((4, 5, 6), np.uint8), np.ones((4, 5, 7), np.uint8)], np.eye(4)),
+        ([np.ones((2, 4, 5, 6), np.uint8)], np.eye(4)),
+        ([np.ones((4, 5, 6), np.float32)], np.eye(4)),
+        ([np.ones((4, 5, 6), np.int16)], np.eye(4)),
+        ([np.ones((4, 5, 6), np.uint8)], np.diag([1.0, 0, 1, 1])),
+        ([np.ones((4, 5, 6), np.uint8)], np.diag([1.0, np.nan, 1, 1])),
+        ([np.ones((4, 5, 6), np.uint8)], np.diag([1.0, 1e-300, 1e300, 1])),
+        ([], np.eye(4)),
+    ],
+)
+def test_what_is_no_label_map_is_refused(layers, affine):
+    with pytest.raises(DatasetError) as caught:
+        project(layers, affine, COLORS)
+    assert caught.value.code == "dataset-invalid"
+
+
+def test_extreme_spacings_are_drawn():
+    assert project([np.ones((4, 5, 6), np.uint8)], np.diag([1e-5, 1, 1e5, 1]), COLORS)
 
 
 def test_even_noise_stays_small():

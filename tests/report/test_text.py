@@ -15,7 +15,7 @@ from segtools.report.text import count, doi_url, milliliters, plain, prose, size
     ],
 )
 def test_size(number, expected):
-    assert size(number) == expected
+    assert size(number) == expected.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 @pytest.mark.parametrize(
