@@ -23,7 +23,10 @@ COMMANDS = {
     "show": ("dataset:show", "What a dataset holds; or its rows that match a condition."),
     "check": ("dataset:check", "Read a dataset back and compare every file and row."),
     "report": ("dataset:report", "Write a dataset's report again."),
-    "structures": ("cohort:structures", "What a cohort can ask for: structures and their codes, with counts."),
+    "structures": (
+        "cohort:structures",
+        "What a cohort can ask for: structures and codes, with counts.",
+    ),
     "schema": ("cohort:schema", "JSON Schema of cohort files, for editors."),
     "demo": ("demo:demo", "The whole pipeline on a phantom archive served from this machine."),
 }

@@ -36,7 +36,9 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, tit
     table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for column in columns:
         numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
-        table.add_column(column.replace("_", " "), justify="right" if numeric and rows else "left", overflow="fold")
+        table.add_column(
+            column.replace("_", " "), justify="right" if numeric and rows else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(cell(row.get(column))) for column in columns))
     width = None if sys.stdout.isatty() else 200

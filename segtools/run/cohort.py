@@ -183,7 +183,9 @@ class CohortRun:
                 self.processed += len(outcomes)
                 for outcome in outcomes:
                     if outcome.status == "failed":
-                        _log.warning("%s: %s: %s", outcome.seg_series_uid, outcome.error_code, outcome.error_message)
+                        _log.warning(
+                            "%s: %s: %s", outcome.seg_series_uid, outcome.error_code, outcome.error_message
+                        )
                     if progress is not None:
                         progress(outcome)
         return self.processed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,12 +65,11 @@ def process_series(fetched: FetchedSeries, job: Job) -> ProcessedSeries:
     EnvironmentProblem, WriteError
         Nobody's fault in the series: disk full, output not writable.
     """
-    start = time.perf_counter()
     progress = _Progress(fetched, job)
     if fetched.error is None:
         for paths, md5s in _instances(fetched):
             progress.instance(paths, md5s)
-    return progress.result(time.perf_counter() - start)
+    return progress.result()
 
 
 def _instances(fetched: FetchedSeries) -> list[tuple[list[Path], list[str]]]:
@@ -152,12 +150,10 @@ class _Progress:
         self.segments += failed_rows(
             self.series, error, header=file.header, segments=file.segments, source_bytes=size, source_md5=md5
         )
-        self.findings += [
-            finding_row(item, seg_series_uid=self.series.seg_series_uid, seg_sop_uid=header.sop_instance_uid)
-            for item in findings
-        ]
+        uids = {"seg_series_uid": self.series.seg_series_uid, "seg_sop_uid": file.header.sop_instance_uid}
+        self.findings += [finding_row(item, **uids) for item in file.findings]
 
-    def result(self, seconds: float) -> ProcessedSeries:
+    def result(self) -> ProcessedSeries:
         series, error = self.series, self.error
         folder = self.layout.series_folder(series.collection_id, series.patient_id, series.seg_series_uid)
         row = series_row(
@@ -183,6 +179,5 @@ class _Progress:
             bytes_in=self.bytes_in,
             bytes_out=sum(size for _, size in self.files),
             attempts=self.fetched.attempts,
-            seconds_decode=seconds,
         )
         return ProcessedSeries(outcome, row, self.segments, self.findings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from segtools.run.pipeline import Pipeline
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from segtools.run.ledger import Outcome
     from segtools.run.pipeline import PipelineOptions
     from segtools.run.process import Job, ProcessedSeries
-    from segtools.series import FetchedSeries
 
 
 class Worker:
@@ -33,7 +33,7 @@ class Worker:
 
     def __init__(self, job: Job, fetch: FetchOptions, options: PipelineOptions) -> None:
         self.job, self.fetch, self.options = job, fetch, options
-        self._pipelines: set[Pipeline] = set()
+        self._pipelines: set[Pipeline[ProcessedSeries]] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.job, self.fetch, self.options)
@@ -46,21 +46,22 @@ class Worker:
         EnvironmentProblem, WriteError
             Nobody's fault in the batch: the run should stop.
         """
-        processed: list[ProcessedSeries] = []
-
-        def process(fetched: FetchedSeries) -> Outcome:
-            result = process_series(fetched, self.job)
-            processed.append(result)
-            return result.outcome
-
-        pipeline = Pipeline(process, self.fetch, self.options)
+        pipeline = Pipeline(partial(process_series, job=self.job), self.fetch, self.options)
         self._pipelines.add(pipeline)
         try:
-            outcomes = pipeline(batch)
+            results = pipeline(batch)
         finally:
             self._pipelines.discard(pipeline)
-        stage_part(self.job, batch.id, processed)
-        return [replace(outcome, part=batch.id) for outcome in outcomes]
+        stage_part(self.job, batch.id, [item.result for item in results])
+        return [
+            replace(
+                item.result.outcome,
+                part=batch.id,
+                seconds_fetch=item.seconds_fetch,
+                seconds_decode=item.seconds_process,
+            )
+            for item in results
+        ]
 
     def cancel(self) -> None:
         """End running downloads; start nothing new."""

@@ -39,7 +39,7 @@ def load_spec(path: Path | str) -> CohortSpec:
     SpecError
         ``spec-unreadable``, ``spec-invalid``; attributes ``path``, ``line``, ``key``.
     """
-    path = _find(path)
+    path = cohort_file(path)
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST_FILE_BYTES + 1)
@@ -137,7 +137,7 @@ class _Builder:
         return result
 
 
-def _find(path: Path | str) -> Path:
+def cohort_file(path: Path | str) -> Path:
     given = Path(path)
     if given.is_file():
         return given

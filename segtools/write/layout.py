@@ -170,3 +170,11 @@ class Layout:
     def relative(self, path: Path) -> str:
         """`path` below the dataset, relative."""
         return path.relative_to(self.root).as_posix()
+
+
+class FlatLayout(Layout):
+    """One folder without levels: what `idcseg decode` writes of single files."""
+
+    def series_folder(self, collection_id: str, patient_id: str, seg_series_uid: str) -> str:
+        """The root itself."""
+        return ""

@@ -1,0 +1,75 @@
+"""From names and settings to a run: what the flow and the command line share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flows.console import note, progress
+from flows.settings import load_settings
+from segtools.run.cohort import CohortRun, RunConfig
+from segtools.select.cohort import cohort_file, load_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from flows.settings import Settings
+    from segtools.decode.source import SourceGrid
+    from segtools.report.summary import Summary
+    from segtools.select import CohortSpec
+
+
+def open_run(
+    cohort: str,
+    dataset: Path,
+    config: Path | None = None,
+    overrides: Sequence[str] = (),
+    indexes: Sequence[Path] = (),
+    retry: Sequence[str] = (),
+) -> CohortRun:
+    """A run that is ready to be entered.
+
+    Raises
+    ------
+    SpecError, MissingError
+        The cohort file or a setting.
+    """
+    settings = load_settings(config, overrides)
+    spec = load_spec(cohort)
+    text = cohort_file(cohort).read_text(encoding="utf-8-sig")
+    return CohortRun(spec, text, dataset, make_config(settings, spec, indexes), retry)
+
+
+def run_stages(run: CohortRun) -> Summary:
+    """All stages in order, without a server."""
+    with run:
+        selection = run.select()
+        pending = run.pending()
+        note(f"{len(selection.series):,} series selected, {len(pending):,} to do")
+        with progress("series", len(pending)) as advance:
+            run.process(pending, lambda outcome: advance(1, outcome.bytes_in))
+        run.commit()
+        run.check()
+        return run.report()
+
+
+def make_config(settings: Settings, spec: CohortSpec, indexes: Sequence[Path] = ()) -> RunConfig:
+    """The stages' options from the settings."""
+    return RunConfig(
+        sources=settings.make_sources(spec, indexes),
+        engine=settings.make_engine(),
+        pipeline=settings.make_pipeline(),
+        fetch=settings.fetch,
+        decode=settings.decode,
+        executor=settings.make_executor(),
+        compression_level=settings.write.compression_level,
+        batch_bytes=settings.run.batch_bytes,
+        batch_series=settings.run.batch_series,
+        source_grids=_grids(settings.sources.images) if spec.output.grid == "source" else {},
+    )
+
+
+def _grids(folders: Sequence[Path]) -> Mapping[str, SourceGrid]:
+    from segtools.decode.source import source_grids
+
+    return source_grids([folder.expanduser() for folder in folders])

@@ -1,0 +1,1 @@
+"""The commands of `idcseg`, one function each, imported when called."""

@@ -1,0 +1,311 @@
+"""Commands on a cohort: plan, run, select, fetch, structures, schema."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from flows.console import bytes_text, note, print_json, print_rows, print_table, progress, summary_lines
+from segtools.errors import EnvironmentProblem, FetchError, SegtoolsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from flows.settings import Settings
+    from segtools.select import CohortSpec, Selection
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Where to look, and with which settings."""
+
+    index: tuple[Path, ...] = ()
+    """Folder made by `idcseg index`; may be repeated."""
+    config: Path | None = None
+    """Settings file; see config/default.yaml."""
+    set: tuple[str, ...] = ()
+    """One setting, as fetch.workers=8; may be repeated."""
+
+    def settings(self) -> Settings:
+        """The settings these options give."""
+        from flows.settings import load_settings
+
+        return load_settings(self.config, self.set)
+
+
+def _select(cohort: str, where: Where) -> tuple[CohortSpec, Settings, Selection]:
+    from segtools.select import load_spec, select
+
+    settings = where.settings()
+    spec = load_spec(cohort)
+    selection = select(spec, settings.make_sources(spec, where.index), settings.make_engine())
+    for warning in selection.warnings:
+        note(f"note: {warning}")
+    return spec, settings, selection
+
+
+def plan(cohort: str, /, *, where: Where = Where(), json: bool = False) -> None:
+    """What a cohort would select, cost and need, before anything moves.
+
+    Parameters
+    ----------
+    cohort
+        Cohort file, or the name of one in config/cohorts.
+    where
+        Sources and settings.
+    json
+        Machine-readable output.
+    """
+    from segtools.select.plan import plan as make_plan
+
+    spec, settings, selection = _select(cohort, where)
+    made = make_plan(selection, spec, settings.make_sources(spec, where.index), settings.make_engine())
+    if json:
+        print_json(made.to_dict())
+        return
+    summary_lines(made.lines())
+
+
+def run(
+    cohort: str,
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    where: Where = Where(),
+    direct: bool = False,
+    json: bool = False,
+) -> int:
+    """Select, fetch, decode and write a cohort as a dataset: the whole pipeline.
+
+    Run again, it does only what is new or changed.
+
+    Parameters
+    ----------
+    cohort
+        Cohort file, or the name of one in config/cohorts.
+    output
+        Dataset folder; made, or continued.
+    where
+        Sources and settings.
+    direct
+        Without Prefect: no server, no record of the run but the dataset's own.
+    json
+        Machine-readable output.
+    """
+    return run_cohort(cohort, output, where, direct=direct, json=json)
+
+
+def run_cohort(
+    cohort: str,
+    output: Path,
+    where: Where,
+    *,
+    direct: bool = False,
+    json: bool = False,
+    retry: tuple[str, ...] = (),
+) -> int:
+    """Run a cohort and show what came of it; the exit code."""
+    if direct:
+        from flows.assemble import open_run, run_stages
+        from segtools.run.cohort import exit_code
+
+        summary = run_stages(open_run(cohort, output, where.config, where.set, where.index, retry))
+        result = {"exit_code": exit_code(summary), **summary.to_dict()}
+    else:
+        result = _run_flow(cohort, output, where, retry)
+    if json:
+        print_json(result)
+    else:
+        print_outcome(result, output)
+    return int(result["exit_code"])
+
+
+def _run_flow(cohort: str, output: Path, where: Where, retry: tuple[str, ...]) -> dict[str, Any]:
+    # The console shows our own lines; everything is in the server's log.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
+    os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "segtools")
+    if not os.environ.get("PREFECT_API_URL"):
+        note("starting a Prefect server for this run (--direct runs without one) …")
+    from flows.pipeline import build_dataset
+
+    try:
+        result: dict[str, Any] = build_dataset(
+            cohort=cohort,
+            dataset=str(output),
+            config=str(where.config) if where.config else None,
+            overrides=list(where.set),
+            index=[str(path) for path in where.index],
+            retry=list(retry),
+        )
+    except SegtoolsError:
+        raise
+    except RuntimeError as error:
+        if "Prefect" not in str(error) and "API" not in str(error):
+            raise
+        raise EnvironmentProblem("server-unavailable", f"Prefect: {error}") from error
+    return result
+
+
+def print_outcome(result: Mapping[str, Any], dataset: Path) -> None:
+    """The end table of a run: counts, failures with their reasons, and what to open."""
+    series = result["outcomes"]
+    print_rows(
+        [
+            {
+                **{status: series.get(status, 0) for status in ("ok", "warned", "failed", "retired")},
+                "segments": result["segment_count"],
+                "volumes": result["volume_count"],
+                "size": bytes_text(result["volume_bytes"]),
+            }
+        ],
+        ["ok", "warned", "failed", "retired", "segments", "volumes", "size"],
+        title="Series",
+    )
+    if result["failures"]:
+        rows = [
+            {"code": failure["error_code"], "series": failure["series_count"], "example": failure["example"]}
+            for failure in result["failures"]
+        ]
+        print_rows(rows, ["code", "series", "example"], title="Failed")
+    summary_lines(
+        [
+            ("tables", dataset / "tables"),
+            ("volumes", dataset / "volumes"),
+            ("report", dataset / "report" / "report.html"),
+        ]
+    )
+
+
+def select(
+    cohort: str,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    segments: bool = False,
+    limit: int = 50,
+    where: Where = Where(),
+    json: bool = False,
+) -> None:
+    """The series (or segments) a cohort selects, as a table.
+
+    Parameters
+    ----------
+    cohort
+        Cohort file, or the name of one in config/cohorts.
+    output
+        Write the whole table there, as Parquet.
+    segments
+        Matching segments instead of series.
+    limit
+        Rows to print for people; --json prints all.
+    where
+        Sources and settings.
+    json
+        Machine-readable output.
+    """
+    _, _, selection = _select(cohort, where)
+    table = selection.segments if segments else selection.series
+    if table is None:
+        raise EnvironmentProblem("source-missing", "No table at hand knows this cohort's segments.")
+    if output is not None:
+        import pyarrow.parquet as pq
+
+        from segtools.files import replacing
+
+        with replacing(output) as file:
+            pq.write_table(table, file, compression="zstd")
+        note(f"{table.num_rows:,} rows in {output}")
+    elif json:
+        print_table(table, as_json=True)
+    else:
+        shown = ["segment_number", "type_meaning"] if segments else ["size_bytes", "license", "series_url"]
+        names = ["collection_id", "patient_id", "seg_series_uid", *shown]
+        print_table(table.select([n for n in names if n in table.column_names]), as_json=False, limit=limit)
+
+
+def fetch(
+    cohort: str,
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    where: Where = Where(),
+    json: bool = False,
+) -> int:
+    """Download a cohort's DICOM SEG files, each one checked.
+
+    Parameters
+    ----------
+    cohort
+        Cohort file, or the name of one in config/cohorts.
+    output
+        Folder for them: <collection>/<PatientID>/<SeriesInstanceUID>/.
+    where
+        Sources and settings.
+    json
+        Machine-readable output.
+    """
+    from segtools.fetch.keep import keep_series
+
+    from segtools.run.batches import cut
+    from segtools.series import iter_selection
+
+    _, settings, selection = _select(cohort, where)
+    rows = []
+    with progress("series", selection.series.num_rows) as advance:
+        series = iter_selection(selection.series, selection.objects)
+        for batch in cut(series, settings.run.batch_bytes, settings.run.batch_series):
+            for fetched in keep_series(batch.series, output, settings.fetch):
+                advance(1, sum(path.stat().st_size for path in fetched.files))
+                error = fetched.error
+                rows.append(
+                    {
+                        "seg_series_uid": fetched.series.seg_series_uid,
+                        "files": len(fetched.files),
+                        "error_code": error.code if error else None,
+                        "error_message": error.message if error else None,
+                    }
+                )
+    failed = [row for row in rows if row["error_code"]]
+    if json:
+        print_json(rows)
+    else:
+        for row in failed:
+            note(f"failed [{row['error_code']}] {row['seg_series_uid']}: {row['error_message']}")
+        summary_lines([("series", len(rows)), ("failed", len(failed)), ("folder", output)])
+    return FetchError.exit_code if rows and len(failed) == len(rows) else 3 if failed else 0
+
+
+def structures(
+    like: str | None = None, /, *, limit: int = 50, where: Where = Where(), json: bool = False
+) -> None:
+    """What a cohort can ask for: structures and their codes, with counts.
+
+    Parameters
+    ----------
+    like
+        Part of a name, or a code.
+    limit
+        Rows to print for people; --json prints all.
+    where
+        Sources and settings.
+    json
+        Machine-readable output.
+    """
+    from segtools.select import structures as ask
+
+    settings = where.settings()
+    table = ask(settings.make_sources(None, where.index), settings.make_engine(), like)
+    print_table(table, as_json=json, limit=None if json else limit)
+
+
+def schema() -> None:
+    """JSON Schema of cohort files, for editors."""
+    from segtools.select.cohort import json_schema
+
+    print_json(json_schema())

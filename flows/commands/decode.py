@@ -1,0 +1,117 @@
+"""`idcseg decode`: one file or a folder; no cohort, no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.console import note, print_json, print_rows
+from segtools.codes import Severity
+from segtools.decode import DecodeOptions
+from segtools.errors import MissingError, SegError
+from segtools.run.single import decode_file, rows_for_people
+
+if TYPE_CHECKING:
+    from segtools.run.single import SingleFile
+
+_COLUMNS = ["segment_number", "structure", "label", "voxel_count", "volume_ml", "layer", "component_count"]
+
+
+def decode(
+    path: Path,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    segments: tuple[int, ...] = (),
+    source: Path | None = None,
+    verify: bool = False,
+    strict: bool = False,
+    json: bool = False,
+) -> int:
+    """Decode one DICOM SEG or a folder of them; no cohort, no server.
+
+    Parameters
+    ----------
+    path
+        A file, or a folder whose files (also in sub-folders) are decoded one by one.
+    output
+        Folder for NIfTI volumes and sidecars; without it nothing is written.
+    segments
+        Segment numbers to read; may be repeated. Default: all.
+    source
+        Folder with the segmented images: put the masks on their grid.
+    verify
+        Count all voxels a second time, by an independent way, and compare.
+    strict
+        Refuse what the tolerant reading of positions repairs.
+    json
+        Machine-readable output.
+    """
+    files = _files(path)
+    grid = None
+    if source is not None:
+        from segtools.decode.source import source_grid_from_files
+
+        grid = source_grid_from_files(source)
+    results: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            done = decode_file(
+                file,
+                output,
+                segments=segments or None,
+                options=DecodeOptions(geometry="strict" if strict else "tolerant"),
+                source_grid=grid,
+                verify=verify,
+            )
+        except SegError as error:
+            note(f"error [{error.code}] {file}: {error}")
+            results.append({"file": str(file), "error": error.code, "message": error.message})
+            continue
+        results.append(_result(file, done))
+        if not json:
+            _show(file, done)
+    if json:
+        print_json(results if path.is_dir() else results[0])
+    failed = sum("error" in result for result in results)
+    if failed:
+        return 3 if failed < len(results) else 1
+    worst = max((result["worst"] for result in results), default=0)
+    return int(worst >= Severity.ERROR)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+        if not files:
+            raise MissingError("not-found", f"The folder {path} has no files.", path=str(path))
+        return files
+    if not path.exists():
+        raise MissingError("not-found", f"There is no file {path}.", path=str(path))
+    return [path]
+
+
+def _result(file: Path, done: SingleFile) -> dict[str, Any]:
+    return {
+        "file": str(file),
+        "segments": done.written.segments,
+        "findings": done.written.findings,
+        "files": [name for name, _ in done.written.files],
+        "worst": max((finding.severity for finding in done.volume.findings), default=0),
+    }
+
+
+def _show(file: Path, done: SingleFile) -> None:
+    grid = done.volume.grid
+    size = "×".join(str(n) for n in reversed(grid.shape))
+    spacing = " × ".join(f"{mm:.4g}" for mm in grid.spacing_mm)
+    header = done.volume.header
+    about = f"{header.segmentation_type}, {size} voxels of {spacing} mm, {header.frame_count} frames"
+    print_rows(rows_for_people(done), _COLUMNS, title=f"{file}: {about}")
+    for finding in done.volume.findings:
+        if finding.severity >= Severity.HINT:
+            note(f"{finding.severity.name.lower()} [{finding.code}] {finding.message}")
+    for name, size_bytes in done.written.files:
+        note(f"wrote {name} ({size_bytes:,} bytes)")

@@ -1,0 +1,96 @@
+"""Commands that make tables to select from: index, mirror."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from flows.console import note, print_json, progress, summary_lines
+from segtools.errors import MissingError
+
+
+def index(
+    source: str,
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    collection: str | None = None,
+    url_base: str | None = None,
+    endpoint: str | None = None,
+    checksum: bool | None = None,
+    json: bool = False,
+) -> int:
+    """Index a folder of DICOM SEG files in IDC's schema.
+
+    Parameters
+    ----------
+    source
+        Folder with DICOM files, or s3://bucket/prefix.
+    output
+        Folder for the index: three Parquet tables.
+    collection
+        Name of the collection; default: what the archive's collections file says, or the folder's name.
+    url_base
+        URL under which the folder is served, s3://bucket/prefix; default: its file:// URLs.
+    endpoint
+        Of the bucket; default: AWS.
+    checksum
+        Compute MD5 sums, which reads all bytes; default: of files that are not large.
+    json
+        Machine-readable output.
+    """
+    from segtools.index import build_index
+
+    if not source.startswith("s3://") and not Path(source).is_dir():
+        raise MissingError("not-found", f"There is no folder {source}.", path=source)
+    state = {"done": 0}
+    bar = None
+
+    def on_progress(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = progress("files", total, "files")
+            state["advance"] = bar.__enter__()
+        state["advance"](done - state["done"], 0)
+        state["done"] = done
+
+    try:
+        report = build_index(
+            source if source.startswith("s3://") else Path(source),
+            output,
+            collection=collection,
+            url_base=url_base,
+            endpoint=endpoint,
+            checksum=checksum,
+            on_progress=on_progress,
+        )
+    finally:
+        if bar is not None:
+            bar.__exit__(None, None, None)
+    if json:
+        print_json(
+            {
+                "index": str(report.out),
+                "files": report.files,
+                "series": report.series,
+                "image_series": report.image_series,
+                "segments": report.segments,
+                "skipped": [{"path": s.path, "code": s.code, "message": s.message} for s in report.skipped],
+            }
+        )
+        return 0
+    for skipped in report.skipped:
+        note(f"skipped [{skipped.code}] {skipped.path}: {skipped.message}")
+    summary_lines(
+        [
+            ("files", report.files),
+            ("SEG series", report.series),
+            ("segments", report.segments),
+            ("image series", report.image_series),
+            ("skipped", len(report.skipped)),
+            ("index", report.out),
+        ]
+    )
+    return 0

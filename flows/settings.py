@@ -1,0 +1,203 @@
+"""Settings: `config/default.yaml`, a file of the user's, the environment, `--set`; in rising order.
+
+The only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, YamlConfigSettingsSource
+
+from segtools.decode import DecodeOptions
+from segtools.errors import SpecError
+from segtools.fetch.s5cmd import FetchOptions
+from segtools.resources import folder
+from segtools.run.executor import ExecutorOptions
+from segtools.run.pipeline import PipelineOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic_settings import PydanticBaseSettingsSource
+
+    from segtools.select import CohortSpec, Sources
+    from segtools.select.engine import Engine
+
+PREFIX = "IDCSEG_"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceSettings(_Section):
+    """Where tables and source images are."""
+
+    index: tuple[Path, ...] = ()
+    mirror: Path = Path("~/.cache/idcseg")
+    images: tuple[Path, ...] = ()
+
+
+class EngineSettings(_Section):
+    """What answers the queries."""
+
+    kind: Literal["duckdb", "bigquery"] = "duckdb"
+    memory_limit: str = "4GB"
+    project: str | None = None
+    location: str = "US"
+    maximum_bytes_billed: int = Field(50_000_000_000, gt=0)
+    credentials_file: Path | None = None
+    api_endpoint: str | None = None
+    price_usd_per_tib: float = Field(6.25, ge=0)
+
+
+class WriteSettings(_Section):
+    """How volumes are written."""
+
+    compression_level: int = Field(1, ge=0, le=3)
+
+
+class RunSettings(_Section):
+    """Where batches run, and within which limits."""
+
+    kind: Literal["serial", "threads", "processes", "dask"] = "processes"
+    workers: int | None = Field(None, ge=1)
+    address: str | None = None
+    memory_bytes: int | None = Field(None, gt=0)
+    window: int | None = Field(None, ge=1)
+    batch_bytes: int = Field(2_000_000_000, gt=0)
+    batch_series: int = Field(64, gt=0)
+    scratch: Path | None = None
+    disk_budget_bytes: int = Field(20_000_000_000, gt=0)
+    memory_budget_bytes: int | None = Field(None, gt=0)
+
+
+class Settings(BaseSettings):
+    """All settings; see `config/default.yaml`."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter="__"
+    )
+    _files: ClassVar[tuple[Path, ...]] = ()
+
+    sources: SourceSettings = SourceSettings()
+    engine: EngineSettings = EngineSettings()
+    fetch: FetchOptions = FetchOptions()
+    decode: DecodeOptions = DecodeOptions()
+    write: WriteSettings = WriteSettings()
+    run: RunSettings = RunSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Given values, then the environment, then the files, the user's before the default."""
+        files = (YamlConfigSettingsSource(settings_cls, file) for file in cls._files)
+        return init_settings, env_settings, *files
+
+    def make_sources(self, spec: CohortSpec | None, indexes: Sequence[Path] = ()) -> Sources:
+        """The tables to ask: those given, then the settings', then the cohort's own."""
+        from segtools.select import Sources
+
+        given = (*indexes, *(path.expanduser() for path in self.sources.index))
+        mirror = self.sources.mirror.expanduser()
+        if spec is None:
+            return Sources(given, idc=not given, mirror=mirror)
+        return Sources.of(spec, indexes=given, mirror=mirror)
+
+    def make_engine(self) -> Engine:
+        """The engine that `engine.kind` names."""
+        engine = self.engine
+        if engine.kind == "duckdb":
+            from segtools.select import LocalEngine
+
+            return LocalEngine(memory_limit=engine.memory_limit)
+        from segtools.select.bigquery import BigQueryEngine
+
+        names = {f.name for f in fields(BigQueryEngine)}
+        return BigQueryEngine(**{k: v for k, v in engine.model_dump().items() if k in names})
+
+    def make_executor(self) -> ExecutorOptions:
+        """Executor options; as many workers as cores, if none are given."""
+        run = self.run
+        workers = run.workers or len(os.sched_getaffinity(0))
+        return ExecutorOptions(run.kind, workers, run.address, run.memory_bytes, run.window)
+
+    def make_pipeline(self) -> PipelineOptions:
+        """Pipeline options; raw files go to the system's temporary folder by default."""
+        run = self.run
+        scratch = run.scratch or Path(tempfile.gettempdir()) / f"idcseg-{os.getuid()}"
+        options = PipelineOptions(scratch.expanduser())
+        return replace(
+            options,
+            disk_budget_bytes=run.disk_budget_bytes,
+            memory_budget_bytes=run.memory_budget_bytes,
+        )
+
+
+def load_settings(config: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
+    """Settings from the default, a file, the environment and overrides.
+
+    Parameters
+    ----------
+    config : Path, optional
+        YAML file with some of the settings.
+    overrides : sequence of str
+        ``section.key=value``, the value as YAML.
+
+    Raises
+    ------
+    SpecError
+        ``settings-invalid``.
+    """
+    default = folder("config") / "default.yaml"
+    files = (config, default) if config is not None else (default,)
+    for file in files:
+        _check_file(file)
+
+    class Loaded(Settings):
+        _files: ClassVar[tuple[Path, ...]] = files
+
+    try:
+        return Loaded(**_nested(overrides))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SpecError(
+            "settings-invalid", f"Setting {key}: {first['msg']} (got {first['input']!r}).", key=key
+        ) from None
+
+
+def _check_file(file: Path) -> None:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SpecError("settings-invalid", f"Settings file {file}: {error}.", path=str(file)) from error
+    if not isinstance(content, dict | None):
+        raise SpecError("settings-invalid", f"Settings file {file} is no mapping of keys.", path=str(file))
+
+
+def _nested(overrides: Sequence[str]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for override in overrides:
+        name, separator, text = override.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (separator and dot):
+            raise SpecError("settings-invalid", f"--set {override!r} is not section.key=value.", key=name)
+        try:
+            nested.setdefault(section, {})[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SpecError("settings-invalid", f"--set {override!r}: {error}.", key=name) from error
+    return nested

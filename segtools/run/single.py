@@ -1,0 +1,103 @@
+"""One file, no cohort: decode, measure, write beside one another."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from segtools.decode import DecodeOptions, read
+from segtools.decode.measure import measure
+from segtools.series import SelectedSeries
+from segtools.write.instance import WriteOptions, WrittenInstance, write_instance
+from segtools.write.layout import FlatLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from segtools.decode import SegVolume
+    from segtools.decode.source import SourceGrid
+
+
+@dataclass(frozen=True, slots=True)
+class SingleFile:
+    """A decoded file and its rows."""
+
+    volume: SegVolume
+    written: WrittenInstance
+
+
+def decode_file(
+    path: Path,
+    output: Path | None = None,
+    *,
+    segments: Collection[int] | None = None,
+    options: DecodeOptions | None = None,
+    write: WriteOptions | None = None,
+    source_grid: SourceGrid | None = None,
+    verify: bool = False,
+) -> SingleFile:
+    """Decode one DICOM SEG; write its volumes and sidecars into `output`, if given.
+
+    Parameters
+    ----------
+    path : Path
+    output : Path, optional
+        Folder; default: nothing is written.
+    segments : collection of int, optional
+        SegmentNumbers; default: all.
+    options, write : options of these stages, optional
+    source_grid : SourceGrid, optional
+        Put the masks on this grid.
+    verify : bool
+        Count the voxels a second time, by an independent way.
+
+    Raises
+    ------
+    SegError
+        See `segtools.decode.read`; ``verify-mismatch``, ``grid-mismatch``.
+    EnvironmentProblem, WriteError
+        The output cannot be written.
+    """
+    content = path.read_bytes()
+    volume = read(content, segments=segments, options=options or DecodeOptions())
+    if verify:
+        from segtools.decode.verify import verify as compare
+
+        compare(content, volume)
+    if source_grid is not None:
+        from segtools.decode.source import onto
+
+        volume = onto(volume, source_grid)
+    chosen = write or WriteOptions()
+    written = write_instance(
+        FlatLayout(output if output is not None else path.parent),
+        _series_of(volume, len(content)),
+        volume,
+        measure(volume),
+        source_bytes=len(content),
+        source_md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        options=chosen if output is not None else WriteOptions("none"),
+    )
+    return SingleFile(volume, written)
+
+
+def _series_of(volume: SegVolume, size: int) -> SelectedSeries:
+    header = volume.header
+    return SelectedSeries(
+        collection_id="",
+        patient_id=header.patient_id,
+        study_uid=header.study_instance_uid,
+        seg_series_uid=header.series_instance_uid,
+        crdc_series_uuid="",
+        series_url="",
+        size_bytes=size,
+        instance_count=1,
+    )
+
+
+def rows_for_people(file: SingleFile) -> list[dict[str, Any]]:
+    """The columns of the segment rows that fit a terminal."""
+    names = ("segment_number", "structure", "label", "voxel_count", "volume_ml", "layer", "component_count")
+    return [{name: row[name] for name in names} for row in file.written.segments]
