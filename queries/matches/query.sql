@@ -2,16 +2,19 @@
 SELECT *
 FROM segment_meanings
 WHERE
-  (
-    ARRAY_LENGTH(@structures) = 0
+  -- The bare code first: engines skip most rows by it, and build keys only for what is left.
+  (ARRAY_LENGTH(@structure_codes) = 0 OR type_code IN UNNEST(@structure_codes))
+  AND (
+    ARRAY_LENGTH(@structure_codes) = 0
     OR type_key IN UNNEST(@structures)
-    OR CONCAT(type_key, '/', laterality) IN UNNEST(@structures)
+    OR CONCAT(type_key, '/', laterality) IN UNNEST(@sided_structures)
   )
   AND (ARRAY_LENGTH(@categories) = 0 OR category_key IN UNNEST(@categories))
+  AND (ARRAY_LENGTH(@region_codes) = 0 OR region_code IN UNNEST(@region_codes))
   AND (
-    ARRAY_LENGTH(@regions) = 0
+    ARRAY_LENGTH(@region_codes) = 0
     OR region_key IN UNNEST(@regions)
-    OR CONCAT(region_key, '/', laterality) IN UNNEST(@regions)
+    OR CONCAT(region_key, '/', laterality) IN UNNEST(@sided_regions)
   )
   AND (ARRAY_LENGTH(@laterality) = 0 OR laterality IN UNNEST(@laterality))
   AND (ARRAY_LENGTH(@algorithm_types) = 0 OR algorithm_type IN UNNEST(@algorithm_types))

@@ -70,8 +70,14 @@ class Session(Protocol):
 
     facts: Facts
 
-    def run(self, query: str, values: Mapping[str, Any], library: Library) -> Result:
-        """Run a query of the library."""
+    def run(
+        self,
+        query: str,
+        values: Mapping[str, Any],
+        library: Library,
+        answers: Mapping[str, pa.Table] | None = None,
+    ) -> Result:
+        """Run a query of the library; `answers` are results of queries it reads, to be used again."""
 
     def estimate(self, query: str, values: Mapping[str, Any], library: Library) -> int:
         """Bytes the query would read, as the engine bills them; 0 for the embedded engine."""
@@ -89,7 +95,9 @@ class Session(Protocol):
 class Engine(Protocol):
     """Opens sources."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """``duckdb`` or ``bigquery``."""
 
     def open(
         self,

@@ -16,10 +16,10 @@ from segtools import schema
 from segtools.errors import QueryError, SelectError
 from segtools.select import drift, mirror as mirrors, sources as places
 from segtools.select.engine import Facts, Result, check_columns, conform
-from segtools.select.sql import statement
+from segtools.select.sql import no_rows, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -291,16 +291,32 @@ class LocalSession:
     def __init__(self, connection: duckdb.DuckDBPyConnection, tables: frozenset[str], facts: Facts) -> None:
         self._connection, self._tables, self.facts = connection, tables, facts
 
-    def _relation(self, name: str) -> exp.Expression | None:
+    def _statement(
+        self,
+        query: str,
+        values: Mapping[str, Any],
+        library: Library,
+        answers: Iterable[str] = (),
+    ) -> Statement:
         from sqlglot import exp
 
-        return exp.to_table(name) if name in self._tables else None
+        tables = self._tables.union(answers)
 
-    def _statement(self, query: str, values: Mapping[str, Any], library: Library) -> Statement:
-        return statement(library[query], values, library, self._relation, "duckdb")
+        def relation(name: str) -> exp.Expression | None:
+            if name == "labelmap_segments" and "dicom_all" not in tables:
+                return no_rows(library[name])
+            return exp.to_table(name) if name in tables else None
 
-    def run(self, query: str, values: Mapping[str, Any], library: Library) -> Result:
-        """Run a query of the library.
+        return statement(library[query], values, library, relation, "duckdb")
+
+    def run(
+        self,
+        query: str,
+        values: Mapping[str, Any],
+        library: Library,
+        answers: Mapping[str, pa.Table] | None = None,
+    ) -> Result:
+        """Run a query of the library; `answers` are results of queries it reads, to be used again.
 
         Raises
         ------
@@ -309,8 +325,15 @@ class LocalSession:
         SelectError
             ``table-invalid``: a source file breaks while being read.
         """
-        made = self._statement(query, values, library)
-        table = self._execute(made.sql, made.values, query)
+        answers = answers or {}
+        made = self._statement(query, values, library, answers)
+        for name, answer in answers.items():
+            self._connection.register(name, answer)
+        try:
+            table = self._execute(made.sql, made.values, query)
+        finally:
+            for name in answers:
+                self._connection.unregister(name)
         return Result(conform(library[query], table), made.sha256)
 
     def estimate(self, query: str, values: Mapping[str, Any], library: Library) -> int:

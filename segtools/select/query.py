@@ -51,7 +51,7 @@ class Parameter:
             raise self._error(value)
         return [self._scalar(item, TYPES[found[1]]) for item in value]
 
-    def _scalar(self, value: Any, kind: type) -> Any:
+    def _scalar(self, value: Any, kind: object) -> Any:
         if kind is float and type(value) is int:
             return float(value)
         if type(value) is not kind:

@@ -188,7 +188,12 @@ class _Run:
             values["sample_seed"] = spec.sample.seed
         if facts.idc_version is not None:
             values["idc_version"] = facts.idc_version
-        values |= self.concept_keys(session)
+        for name, keys in self.concept_keys(session).items():
+            values[name] = [key for key in keys if "/" not in key]
+            if name != "categories":
+                values[f"sided_{name}"] = [key for key in keys if "/" in key]
+                codes = (key.partition(":")[2].partition("/")[0] for key in keys)
+                values[f"{name.removesuffix('s')}_codes"] = list(dict.fromkeys(codes))
         self.values = values
         if spec.query is not None:
             self.use_query(session)
@@ -248,7 +253,8 @@ class _Run:
         self.values["by_query"] = True
 
     def ask(self, session: Session, query: str) -> pa.Table:
-        self.results[query] = session.run(query, self.values, self.library)
+        answers = {"series": self.results["series"].table} if "series" in self.results else None
+        self.results[query] = session.run(query, self.values, self.library, answers)
         return self.results[query].table
 
     def check_terms(self, session: Session, rows: pa.Table | None) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -17,6 +17,7 @@ _VALUE = r"[A-Za-z0-9._^-]{1,64}"
 _SHORT_CODE = re.compile(rf"^({_SCHEME}):({_VALUE})(?:/(left|right|bilateral))?$")
 
 Side = Literal["left", "right", "bilateral"]
+_T = TypeVar("_T")
 
 
 class _Model(BaseModel):
@@ -69,11 +70,15 @@ _Uid = Annotated[str, BeforeValidator(_text), Field(pattern=r"^[0-9]+(\.[0-9]+)*
 _Concept = Annotated[Code | _Name, BeforeValidator(_concept)]
 
 
-class _ManyOf:
-    """`_ManyOf[X]`: none, one or several X, kept as a tuple."""
+if TYPE_CHECKING:
+    _ManyOf = tuple[_T, ...]
+else:
 
-    def __class_getitem__(cls, item: Any) -> Any:
-        return Annotated[tuple[item, ...], BeforeValidator(_several)]
+    class _ManyOf:
+        """`_ManyOf[X]`: none, one or several X, kept as a tuple."""
+
+        def __class_getitem__(cls, item: Any) -> Any:
+            return Annotated[tuple[item, ...], BeforeValidator(_several)]
 
 
 class Sample(_Model):
@@ -110,7 +115,7 @@ class Source(_Model):
     """Which tables are asked."""
 
     index: _ManyOf[_Name] = Field((), description="Folders made by `idcseg index`, relative to this file.")
-    idc: bool | None = Field(None, description="IDC itself; default: only where no index is given.")
+    idc: bool | None = Field(default=None, description="IDC itself; default: only where no index is given.")
 
 
 class Exclude(_Model):

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from segtools.errors import QueryError
+from segtools.select.settle import settle
 from segtools.select.terms import near
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from segtools.select.query import Library, Query
 
 Dialect = Literal["bigquery", "duckdb"]
+
+LONGEST_INLINE_LIST = 1000
 
 CHOSEN = "chosen"
 """Name under which `series` reads a user's own query."""
@@ -86,8 +89,11 @@ def statement(
         if name not in values and not parameter.has_default:
             raise _invalid(query, f"parameter @{name} has no value")
         parameters[name] = (parameter.type, parameter.check(values.get(name, parameter.default)))
+    tree = settle(tree, parameters)
     if dialect == "duckdb":
-        tree = _for_duckdb(tree, {name: kind for name, (kind, _) in parameters.items()})
+        tree, parameters = _for_duckdb(tree, parameters)
+    read = {node.name for node in tree.find_all(exp.Parameter)}
+    parameters = {name: entry for name, entry in parameters.items() if name in read}
     return Statement(query.name, tree.sql(dialect=dialect, pretty=True), parameters)
 
 
@@ -176,6 +182,20 @@ def _expand(
     return tree, used
 
 
+def no_rows(query: Query) -> exp.Query:
+    """A SELECT with the columns that `query` declares and no rows, for an engine without its tables."""
+    from sqlglot import exp
+
+    columns = [
+        exp.alias_(exp.cast(exp.Null(), exp.DataType.build(kind, dialect="bigquery")), name)
+        for name, kind in query.columns.items()
+    ]
+    nothing = exp.Unnest(
+        expressions=[exp.cast(exp.Array(), exp.DataType.build("ARRAY<INT64>", dialect="bigquery"))]
+    )
+    return exp.select(*columns).from_(exp.alias_(nothing, "nothing", table=True))
+
+
 def _replace(table: exp.Table, node: exp.Expression) -> None:
     """Put `node` where `table` stands, under the name it is known by."""
     from sqlglot import exp
@@ -191,25 +211,35 @@ def _replace(table: exp.Table, node: exp.Expression) -> None:
     table.replace(replacement)
 
 
-def _for_duckdb(tree: exp.Query, types: Mapping[str, str]) -> exp.Query:
+def _for_duckdb(
+    tree: exp.Query, parameters: dict[str, tuple[str, Any]]
+) -> tuple[exp.Query, dict[str, tuple[str, Any]]]:
     """Rewrite what DuckDB would take otherwise, or slowly.
 
-    An empty list has no type of its own there, so every parameter is cast to its declared one. And
-    ``x IN UNNEST(@list)`` as a subquery has the same three-valued meaning as sqlglot's search
-    through the list, but is a hash lookup: ten thousand patients stay cheap.
+    ``x IN UNNEST(@list)`` becomes ``x IN ($list__0, $list__1)``, which DuckDB pushes down to the
+    Parquet reader, or for a long list a subquery, which is a hash lookup; both have the same
+    three-valued meaning. An empty list has no type of its own there, so parameters are cast.
     """
     from sqlglot import exp
 
+    expanded = dict(parameters)
     for node in list(tree.find_all(exp.In)):
         unnest = node.args.get("unnest")
-        if isinstance(unnest, exp.Unnest) and isinstance(unnest.expressions[0], exp.Parameter):
-            values = exp.select(exp.Explode(this=unnest.expressions[0].copy()))
-            node.set("unnest", None)
-            node.set("query", exp.Subquery(this=values))
+        if not isinstance(unnest, exp.Unnest) or not isinstance(unnest.expressions[0], exp.Parameter):
+            continue
+        array = unnest.expressions[0]
+        kind, values = parameters[array.name]
+        node.set("unnest", None)
+        if 0 < len(values) <= LONGEST_INLINE_LIST:
+            items = {f"{array.name}__{number}": value for number, value in enumerate(values)}
+            expanded |= {name: (kind[6:-1], value) for name, value in items.items()}
+            node.set("expressions", [exp.Parameter(this=exp.Var(this=name)) for name in items])
+        else:
+            node.set("query", exp.Subquery(this=exp.select(exp.Explode(this=array.copy()))))
     for parameter in list(tree.find_all(exp.Parameter)):
-        kind = exp.DataType.build(types[parameter.name], dialect="bigquery")
+        kind = exp.DataType.build(expanded[parameter.name][0], dialect="bigquery")
         parameter.replace(exp.cast(parameter.copy(), kind))
-    return tree
+    return tree, expanded
 
 
 def _invalid(query: Query, message: str) -> QueryError:
