@@ -203,13 +203,12 @@ class Dataset:
             ``dataset-invalid``: its file is missing or broken.
         """
         row = self._segment(segment)
-        if path := row["fraction_path"]:
-            return self._image(path).array != 0
-        if path := row["mask_path"]:
-            return self._image(path).array != 0
-        if path := row["volume_path"]:
-            return self._image(path).array == row["segment_number"]
-        raise _no_volume(row["segment_id"])
+        alone = row["fraction_path"] or row["mask_path"]
+        if not (alone or row["volume_path"]):
+            raise _no_volume(row["segment_id"])
+        array = self._image(alone or row["volume_path"]).array
+        mask: npt.NDArray[np.bool_] = array != 0 if alone else array == row["segment_number"]
+        return mask
 
     def fraction(self, segment: str | Mapping[str, Any]) -> npt.NDArray[np.float32]:
         """(k, j, i) float32 fraction of one segment, 0 to 1: exact quotients, never above 1.
@@ -222,7 +221,8 @@ class Dataset:
         if not row["fraction_path"]:
             return self.mask(row).astype(np.float32)
         stored = self._image(row["fraction_path"]).array
-        return np.divide(stored, row["max_fractional_value"], dtype=np.float32)
+        fraction: npt.NDArray[np.float32] = np.divide(stored, row["max_fractional_value"], dtype=np.float32)
+        return fraction
 
     def volume(
         self, instance: str | Mapping[str, Any], labels: Literal["segment", "cohort"] = "segment"
@@ -309,7 +309,8 @@ class Dataset:
             if size != entry["bytes"]:
                 raise DatasetError(
                     "dataset-invalid",
-                    f"{entry['path']} has {size} bytes, {MANIFEST} says {entry['bytes']}: a commit was cut short.",
+                    f"{entry['path']} has {size} bytes, {MANIFEST} says {entry['bytes']}: "
+                    "a commit was cut short.",
                     path=str(path),
                 )
 

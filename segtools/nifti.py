@@ -6,9 +6,10 @@ nifti2.h (https://nifti.nimh.nih.gov).
 
 from __future__ import annotations
 
+import gzip
 import math
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from segtools.errors import DatasetError
 
@@ -20,21 +21,23 @@ if TYPE_CHECKING:
 
 # fmt: off
 NIFTI1 = [
-    ("sizeof_hdr", "i4"), ("data_type", "S10"), ("db_name", "S18"), ("extents", "i4"), ("session_error", "i2"),
-    ("regular", "S1"), ("dim_info", "u1"), ("dim", "i2", 8), ("intent_p", "f4", 3), ("intent_code", "i2"),
-    ("datatype", "i2"), ("bitpix", "i2"), ("slice_start", "i2"), ("pixdim", "f4", 8), ("vox_offset", "f4"),
-    ("scl_slope", "f4"), ("scl_inter", "f4"), ("slice_end", "i2"), ("slice_code", "u1"), ("xyzt_units", "u1"),
-    ("cal_max", "f4"), ("cal_min", "f4"), ("slice_duration", "f4"), ("toffset", "f4"), ("glmax", "i4"),
-    ("glmin", "i4"), ("descrip", "S80"), ("aux_file", "S24"), ("qform_code", "i2"), ("sform_code", "i2"),
-    ("quatern", "f4", 3), ("qoffset", "f4", 3), ("srow", "f4", (3, 4)), ("intent_name", "S16"), ("magic", "S4"),
+    ("sizeof_hdr", "i4"), ("data_type", "S10"), ("db_name", "S18"), ("extents", "i4"),
+    ("session_error", "i2"), ("regular", "S1"), ("dim_info", "u1"), ("dim", "i2", 8), ("intent_p", "f4", 3),
+    ("intent_code", "i2"), ("datatype", "i2"), ("bitpix", "i2"), ("slice_start", "i2"), ("pixdim", "f4", 8),
+    ("vox_offset", "f4"), ("scl_slope", "f4"), ("scl_inter", "f4"), ("slice_end", "i2"),
+    ("slice_code", "u1"), ("xyzt_units", "u1"), ("cal_max", "f4"), ("cal_min", "f4"),
+    ("slice_duration", "f4"), ("toffset", "f4"), ("glmax", "i4"), ("glmin", "i4"), ("descrip", "S80"),
+    ("aux_file", "S24"), ("qform_code", "i2"), ("sform_code", "i2"), ("quatern", "f4", 3),
+    ("qoffset", "f4", 3), ("srow", "f4", (3, 4)), ("intent_name", "S16"), ("magic", "S4"),
 ]
 NIFTI2 = [
     ("sizeof_hdr", "i4"), ("magic", "S8"), ("datatype", "i2"), ("bitpix", "i2"), ("dim", "i8", 8),
-    ("intent_p", "f8", 3), ("pixdim", "f8", 8), ("vox_offset", "i8"), ("scl_slope", "f8"), ("scl_inter", "f8"),
-    ("cal_max", "f8"), ("cal_min", "f8"), ("slice_duration", "f8"), ("toffset", "f8"), ("slice_start", "i8"),
-    ("slice_end", "i8"), ("descrip", "S80"), ("aux_file", "S24"), ("qform_code", "i4"), ("sform_code", "i4"),
-    ("quatern", "f8", 3), ("qoffset", "f8", 3), ("srow", "f8", (3, 4)), ("slice_code", "i4"),
-    ("xyzt_units", "i4"), ("intent_code", "i4"), ("intent_name", "S16"), ("dim_info", "u1"), ("unused", "S15"),
+    ("intent_p", "f8", 3), ("pixdim", "f8", 8), ("vox_offset", "i8"), ("scl_slope", "f8"),
+    ("scl_inter", "f8"), ("cal_max", "f8"), ("cal_min", "f8"), ("slice_duration", "f8"), ("toffset", "f8"),
+    ("slice_start", "i8"), ("slice_end", "i8"), ("descrip", "S80"), ("aux_file", "S24"),
+    ("qform_code", "i4"), ("sform_code", "i4"), ("quatern", "f8", 3), ("qoffset", "f8", 3),
+    ("srow", "f8", (3, 4)), ("slice_code", "i4"), ("xyzt_units", "i4"), ("intent_code", "i4"),
+    ("intent_name", "S16"), ("dim_info", "u1"), ("unused", "S15"),
 ]
 # fmt: on
 DATATYPES = {
@@ -92,14 +95,14 @@ def read(path: Path) -> NiftiImage:
     FileNotFoundError
     """
     import numpy as np
-    from isal import igzip, isal_zlib
+    from isal import igzip_lib
 
     size = path.stat().st_size
     with path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
     available = size * _MAX_RATIO if packed else size
     try:
-        with igzip.open(path, "rb") if packed else path.open("rb") as file:
+        with _opened(path, packed=packed) as file:
             start = file.read(_HEADER_BYTES)
             header, dtype, shape = _header(start, path)
             offset = int(header["vox_offset"])
@@ -107,13 +110,22 @@ def read(path: Path) -> NiftiImage:
             if offset < header["sizeof_hdr"] or offset + needed > available:
                 raise _invalid(path, f"{size} bytes cannot hold {needed} bytes of voxels at {offset}")
             array = np.empty(shape, dtype)
-            _fill(memoryview(array).cast("B"), start, offset, file, path)
-    except (EOFError, isal_zlib.error, igzip.BadGzipFile) as error:
+            _fill(array.data.cast("B"), start, offset, file, path)
+    except (EOFError, gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc] # stub: an instance
         raise _invalid(path, f"its gzip stream is broken ({error})") from error
     slope = float(header["scl_slope"])
     scaled = math.isfinite(slope) and slope != 0
     intercept = float(header["scl_inter"]) if scaled else 0.0
     return NiftiImage(array, _affine(header), slope if scaled else 1.0, intercept, header)
+
+
+def _opened(path: Path, *, packed: bool) -> IO[bytes]:
+    if not packed:
+        return path.open("rb")
+    from isal import igzip
+
+    file: IO[bytes] = igzip.IGzipFile(path, "rb")  # type: ignore[no-untyped-call, assignment]
+    return file
 
 
 def _fill(target: memoryview, start: bytes, offset: int, file: IO[bytes], path: Path) -> None:
@@ -135,9 +147,10 @@ def _fill(target: memoryview, start: bytes, offset: int, file: IO[bytes], path: 
 def _header(start: bytes, path: Path) -> tuple[dict[str, Any], np.dtype[Any], tuple[int, ...]]:
     import numpy as np
 
-    for order in "<>":
+    orders: tuple[Literal["<"], Literal[">"]] = ("<", ">")
+    for order in orders:
         for layout in (NIFTI1, NIFTI2):
-            record_type = np.dtype(layout).newbyteorder(order)  # type: ignore[arg-type]
+            record_type = np.dtype(layout).newbyteorder(order)
             if len(start) < record_type.itemsize:
                 continue
             record = np.frombuffer(start, record_type, 1)[0]

@@ -75,8 +75,12 @@ def prepare(layout: Layout) -> None:
             f"{layout.root} holds {foreign[0]!r} and no {layout.manifest.name}.",
             path=str(layout.root),
         )
-    for folder in (layout.root, layout.manifest.parent / "tables", layout.staging):
+    for folder in (layout.root, layout.columns.parent, layout.staging):
         sweep(folder)
+    complete = set(layout.parts())
+    for path in layout.staging.glob("*.parquet"):  # of parts whose series table was never written
+        if path.name.rsplit(".", 2)[0] not in complete:
+            path.unlink(missing_ok=True)
 
 
 def stage(

@@ -153,7 +153,8 @@ class Merge:
             listed = ", ".join(map(_literal, paths))
             source += (
                 f" UNION ALL BY NAME SELECT p.* EXCLUDE (filename), r.rank"
-                f" FROM read_parquet([{listed}], filename = true) p JOIN ranks_{table.name} r USING (filename)"
+                f" FROM read_parquet([{listed}], filename = true) p"
+                f" JOIN ranks_{table.name} r USING (filename)"
             )
         self._run(f"CREATE VIEW all_{table.name} AS {source}")
 
@@ -165,7 +166,8 @@ class Merge:
         )
         if label_index is None:
             self._run(
-                "CREATE TABLE labels AS SELECT structure, row_number() OVER (ORDER BY structure) AS label_index "
+                "CREATE TABLE labels AS "
+                "SELECT structure, row_number() OVER (ORDER BY structure) AS label_index "
                 "FROM (SELECT DISTINCT structure FROM live_segments)"
             )
         else:

@@ -79,7 +79,7 @@ def write_volume(
         array.shape, array.dtype, affine_ras, description=description, is_label_map=is_label_map, slope=slope
     )
     stored = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    voxels = memoryview(stored.reshape(-1).view(np.uint8))
+    voxels = stored.reshape(-1).view(np.uint8).data
     packer = isal_zlib.compressobj(compression_level, wbits=_GZIP)
     with replacing(path) as file:
         file.write(packer.compress(start))
@@ -112,8 +112,6 @@ def header(
     record["sizeof_hdr"] = record.dtype.itemsize
     record["magic"] = b"n+2\0\r\n\x1a\n" if large else b"n+1"
     record["vox_offset"] = record.dtype.itemsize + 4
-    if not large:
-        record["regular"] = b"r"
     record["dim"] = [3, *reversed(shape), 1, 1, 1, 1]
     record["datatype"] = _CODES[dtype.newbyteorder("=")]
     record["bitpix"] = dtype.itemsize * 8
@@ -125,7 +123,7 @@ def header(
     return record.tobytes() + bytes(4)
 
 
-def _orient(record: Any, shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> None:
+def _orient(record: npt.NDArray[np.void], shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> None:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     qfac = -1.0 if np.linalg.det(affine[:3, :3]) < 0 else 1.0
     record["pixdim"] = [qfac, *spacing, 1, 1, 1, 1]

@@ -86,7 +86,7 @@ def tsv_sidecar(rows: Iterable[Mapping[str, Any]]) -> bytes:
     rows : iterable of mapping
         Rows of `segtools.schema.SEGMENTS`.
     """
-    lines = [TSV_COLUMNS]
+    lines: list[tuple[str, ...]] = [TSV_COLUMNS]
     for row in rows:
         own = {
             "index": row["segment_number"],
@@ -116,5 +116,5 @@ def dump_json(content: Mapping[str, Any]) -> bytes:
     )
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     return "n/a" if value is None or value == "" else " ".join(str(value).split())

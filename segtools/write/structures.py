@@ -36,13 +36,13 @@ _VAGUE = frozenset(
     {"organ", "tissue", "anatomical_structure", "body_structure", "region_of_interest", "structure"}
 )
 
-# sRGB from the CIE XYZ of ICC's profile connection space (D50), Bradford-adapted to D65
-# (IEC 61966-2-1; PS3.3 C.10.7.1.1 takes L*a*b* relative to D50).
-_D50 = (0.96422, 1.0, 0.82521)
+# PS3.3 C.10.7.1.1 means D50 (the ICC profile connection space), but the writers behind the data, dcmqi
+# and highdicom, relate L*a*b* to sRGB's own white, D65. Read as written: IEC 61966-2-1.
+_D65 = (0.9505, 1.0, 1.0889)
 _XYZ_TO_RGB = (
-    (3.1338561, -1.6168667, -0.4906146),
-    (-0.9787684, 1.9161415, 0.0334540),
-    (0.0719453, -0.2289914, 1.4052427),
+    (3.2406, -1.5372, -0.4986),
+    (-0.9689, 1.8758, 0.0415),
+    (0.0557, -0.2040, 1.0570),
 )
 
 
@@ -116,7 +116,7 @@ def cielab_to_srgb(encoded: tuple[int, int, int]) -> tuple[int, int, int]:
     lightness = encoded[0] / 65535 * 100
     a, b = (value / 65535 * 255 - 128 for value in encoded[1:])
     y = (lightness + 16) / 116
-    xyz = [white * _inverse_f(part) for white, part in zip(_D50, (y + a / 500, y, y - b / 200), strict=True)]
+    xyz = [white * _inverse_f(part) for white, part in zip(_D65, (y + a / 500, y, y - b / 200), strict=True)]
     red, green, blue = (
         _companded(sum(factor * part for factor, part in zip(row, xyz, strict=True))) for row in _XYZ_TO_RGB
     )

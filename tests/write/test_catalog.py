@@ -1,0 +1,326 @@
+"""Staged parts become one committed dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import segtools
+from segtools.errors import CorruptSegError, DatasetError
+from segtools.finding import Finding
+from segtools.schema import DATASET_TABLES, FINDINGS, SEGMENTS, SERIES
+from segtools.write import catalog
+from segtools.write.layout import Layout
+from segtools.write.rows import finding_row, series_row
+from tests.factories.dataset import COHORT, commit, make_series, selection, tree, write_part
+
+
+@pytest.fixture
+def three():
+    return [make_series(number) for number in (1, 2, 3)]
+
+
+def stage_failed(layout, series, part, settings_hash="s1"):
+    error = CorruptSegError("truncated", "PixelData ends early.")
+    row = series_row(series, segments=[], findings=[], files=[], settings_hash=settings_hash, error=error)
+    catalog.stage(layout, part, [row], [], [])
+
+
+def rows(layout, table, *columns):
+    found = pq.read_table(layout.table(table), columns=list(columns))
+    return list(zip(*(found[name].to_pylist() for name in columns), strict=True))
+
+
+def test_a_commit_is_complete_and_described_by_its_manifest(layout, three):
+    write_part(layout, three)
+    manifest = commit(layout, three, provenance={"settings": {"grid": "seg"}})
+    assert manifest == json.loads(layout.manifest.read_text())
+    for table in DATASET_TABLES:
+        entry = manifest["tables"][table.name]
+        content = layout.absolute(entry["path"]).read_bytes()
+        assert entry["bytes"] == len(content)
+        assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+        assert entry["rows"] == pq.read_metadata(layout.table(table.name)).num_rows
+    assert manifest["tables"]["segments"]["rows"] == 9
+    assert manifest["cohort_sha256"] == hashlib.sha256(COHORT.encode()).hexdigest()
+    assert manifest["provenance"] == {"settings": {"grid": "seg"}}
+    assert not layout.staging.exists()
+    assert layout.document("cohort.yaml").read_text() == COHORT
+
+
+def test_tables_have_the_declared_schema_and_order(layout, three):
+    write_part(layout, three[::-1])
+    commit(layout, three)
+    for table in DATASET_TABLES:
+        schema = pq.read_schema(layout.table(table.name))
+        assert schema.remove_metadata().equals(table.arrow.remove_metadata())
+        assert all(
+            schema.field(c.name).metadata[b"description"] == c.description.encode() for c in table.columns
+        )
+    keys = rows(layout, "segments", *SEGMENTS.order)
+    assert keys == sorted(keys)
+
+
+def test_duckdb_reads_the_tables(layout, three):
+    write_part(layout, three)
+    commit(layout, three)
+    found = duckdb.execute(
+        "SELECT structure, count(*), sum(voxel_count) FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",
+        [str(layout.table("segments"))],
+    ).fetchall()
+    assert found == [("kidney_left", 3, 12), ("kidney_right", 3, 0), ("liver", 3, 57)]
+
+
+def test_same_input_same_bytes_in_one_part_or_three(tmp_path, three):
+    trees = []
+    for name, batches in {"a": [three], "b": [three], "c": [[three[2]], [three[0]], [three[1]]]}.items():
+        layout = Layout(tmp_path / name / "abdomen")
+        catalog.prepare(layout)
+        for number, batch in enumerate(batches):
+            write_part(layout, batch, f"batch-{number}")
+        commit(layout, three)
+        trees.append(tree(layout))
+    assert trees[0] == trees[1] == trees[2]
+    assert "dataset.json" in trees[0]
+
+
+def test_growing_gives_the_same_bytes_as_starting_over(tmp_path, three):
+    at_once, grown = Layout(tmp_path / "a" / "abdomen"), Layout(tmp_path / "b" / "abdomen")
+    for layout in (at_once, grown):
+        catalog.prepare(layout)
+    write_part(at_once, three)
+    commit(at_once, three)
+    for number in (0, 1, 2):
+        write_part(grown, three[number : number + 1], f"run-{number}")
+        commit(grown, three[: number + 1], idc_version=21 + number)
+    commit(grown, three)
+    assert tree(at_once) == tree(grown)
+
+
+def test_committing_again_changes_nothing(layout, three):
+    write_part(layout, three)
+    commit(layout, three)
+    before = tree(layout)
+    catalog.prepare(layout)
+    commit(layout, three)
+    assert tree(layout) == before
+
+
+def test_the_newest_part_wins(layout, three):
+    write_part(layout, three)
+    stage_failed(layout, three[1], "z-failed")
+    assert catalog.done(layout)[three[1].seg_series_uid].status == "failed"
+    commit(layout, three)
+    assert dict(rows(layout, "series", "seg_series_uid", "status"))[three[1].seg_series_uid] == "failed"
+    assert len(rows(layout, "segments", "segment_id")) == 6
+    write_part(layout, three[1:2], "a-retry")
+    commit(layout, three)
+    assert {status for (status,) in rows(layout, "series", "status")} == {"ok"}
+    assert len(rows(layout, "segments", "segment_id")) == 9
+
+
+def test_done_knows_committed_and_staged(layout, three):
+    write_part(layout, three[:2])
+    commit(layout, three[:2])
+    stage_failed(layout, three[2], "later", settings_hash="s2")
+    known = catalog.done(layout)
+    assert known[three[0].seg_series_uid] == ("uuid-1", "s1", "ok", None)
+    assert known[three[2].seg_series_uid] == ("uuid-3", "s2", "failed", "truncated")
+
+
+def test_a_dropped_series_is_retired(layout, three):
+    write_part(layout, three, findings=(Finding("spacing-assumed", "no spacing"),))
+    commit(layout, three)
+    folder = layout.absolute(
+        dict(rows(layout, "series", "seg_series_uid", "local_path"))[three[1].seg_series_uid]
+    )
+    assert folder.is_dir()
+    kept = [three[0], three[2]]
+    commit(layout, kept, idc_version=25)
+    commit(layout, kept, idc_version=26)
+    row = pq.read_table(layout.table("series")).to_pylist()[1]
+    assert (row["status"], row["retired_idc_version"], row["local_path"]) == ("retired", 25, None)
+    assert not folder.exists()
+    assert three[1].seg_series_uid not in {uid for (uid,) in rows(layout, "segments", "seg_series_uid")}
+    assert len(rows(layout, "findings", "finding_id")) == 2
+    assert three[1].seg_series_uid not in catalog.done(layout)
+
+    write_part(layout, three[1:2], "back")
+    commit(layout, three, idc_version=27)
+    row = pq.read_table(layout.table("series")).to_pylist()[1]
+    assert (row["status"], row["retired_idc_version"]) == ("ok", None)
+    assert folder.is_dir()
+
+
+def test_a_new_release_is_stated_on_unchanged_series_only(layout, three):
+    write_part(layout, three)
+    commit(layout, three)
+    newer = [make_series(n, idc_version=25, license="CC BY 3.0") for n in (1, 2)]
+    newer.append(make_series(3, idc_version=25, license="CC BY 3.0", crdc_series_uuid="uuid-3b"))
+    commit(layout, newer, idc_version=25)
+    assert rows(layout, "series", "idc_version", "license", "crdc_series_uuid") == [
+        (25, "CC BY 3.0", "uuid-1"),
+        (25, "CC BY 3.0", "uuid-2"),
+        (24, "CC BY 4.0", "uuid-3"),
+    ]
+    assert {(v, lic) for v, lic in rows(layout, "segments", "idc_version", "license")[:6]} == {
+        (25, "CC BY 3.0")
+    }
+
+
+def test_labels_are_the_same_in_the_whole_dataset(layout, three):
+    write_part(layout, three)
+    commit(layout, three)
+    assert set(rows(layout, "segments", "structure", "label_index")) == {
+        ("kidney_left", 1),
+        ("kidney_right", 2),
+        ("liver", 3),
+    }
+    commit(layout, three, label_index={"liver": 7, "spleen": 1})
+    assert set(rows(layout, "segments", "structure", "label_index")) == {
+        ("kidney_left", None),
+        ("kidney_right", None),
+        ("liver", 7),
+    }
+
+
+def test_volumes_no_table_names_are_removed(layout, three):
+    write_part(layout, three, layers=2)
+    commit(layout, three)
+    write_part(layout, three[:1], "again")
+    folder = layout.absolute(rows(layout, "series", "local_path")[0][0])
+    (folder / "old_dseg.nii.gz").touch()
+    commit(layout, three)
+    named = {path.rpartition("/")[2] for (path,) in rows(layout, "segments", "volume_path")}
+    assert {path.name for path in folder.glob("*.nii.gz")} <= named
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_findings_of_checks_come_and_go(layout, three):
+    write_part(layout, three, findings=(Finding("spacing-assumed", "no spacing"),))
+    commit(layout, three)
+    check = Finding("volume-outlier", "large", scope="segment", segment_number=1)
+    table = FINDINGS.from_rows([finding_row(check, seg_series_uid="1.2", seg_sop_uid="1.2.3")])
+    for _ in range(2):
+        manifest = catalog.record_checks(layout, table)
+        assert manifest["tables"]["findings"]["rows"] == 4
+    with segtools.open(layout.root) as dataset:
+        assert dataset.findings("rule = 'volume-outlier'").num_rows == 1
+    commit(layout, three)
+    assert {rule for (rule,) in rows(layout, "findings", "rule")} == {"spacing-assumed"}
+
+
+def test_row_groups_are_cut_the_same_however_batches_come(monkeypatch):
+    monkeypatch.setattr(catalog, "ROW_GROUP", 10)
+    schema = pa.schema([pa.field("finding_id", pa.string())])
+    data = pa.table({"finding_id": [str(n) for n in range(37)]}, schema)
+
+    class _Declared:
+        arrow = schema
+
+    for size in (1, 7, 10, 25, 37):
+        groups = list(catalog._groups(_Declared(), iter(data.to_batches(size))))
+        assert [len(group) for group in groups] == [10, 10, 10, 7]
+        assert pa.concat_tables(groups).equals(data)
+
+
+def test_documents(layout, three):
+    three[2] = make_series(3, license=None, source_doi="https://doi.org/10.7937/k9{x}")
+    write_part(layout, three)
+    commit(layout, three)
+    readme = layout.document("README.md").read_text()
+    assert "# abdomen" in readme
+    assert "9 segments of 3 series" in readme
+    assert "release 24" in readme
+    assert all(f"`{column.name}`" in readme for table in DATASET_TABLES for column in table.columns)
+    bibtex = layout.document("CITATIONS.bib").read_text()
+    assert "doi = {10.5281/zenodo.8345959}" in bibtex
+    assert "doi = {10.7937/k9x}" in bibtex
+    assert layout.document("LICENSES.tsv").read_text().splitlines() == [
+        "license\tcollection_id\tseries\tsegments",
+        "CC BY 4.0\ttcga_kirc\t2\t6",
+        "n/a\ttcga_kirc\t1\t3",
+    ]
+    lines = layout.columns.read_text().splitlines()
+    assert len(lines) == 1 + sum(len(table.columns) for table in DATASET_TABLES)
+
+
+def test_tables_hold_no_clock_and_no_host(layout, three):
+    import socket
+    import time
+
+    write_part(layout, three)
+    commit(layout, three)
+    year = time.strftime("%Y").encode()
+    for path in (layout.manifest, layout.document("README.md"), layout.columns):
+        assert year not in path.read_bytes()
+        assert socket.gethostname().encode() not in path.read_bytes()
+
+
+def test_a_foreign_folder_is_refused(tmp_path):
+    (tmp_path / "thesis.docx").touch()
+    with pytest.raises(DatasetError) as caught:
+        catalog.prepare(Layout(tmp_path))
+    assert caught.value.code == "output-not-ours"
+    assert "thesis.docx" in str(caught.value)
+
+
+def test_a_series_twice_in_a_part_is_a_defect(layout, three):
+    with pytest.raises(AssertionError, match="twice"):
+        catalog.stage(layout, "p", [three[0].row(), three[0].row()], [], [])
+
+
+def test_a_broken_part_is_named(layout, three):
+    write_part(layout, three)
+    layout.part("batch-0", "series").write_bytes(b"PAR1 no")
+    with pytest.raises(DatasetError) as caught:
+        catalog.done(layout)
+    assert caught.value.code == "dataset-invalid"
+    with pytest.raises(DatasetError) as caught:
+        commit(layout, three)
+    assert caught.value.code == "dataset-invalid"
+
+
+def test_quotes_and_stars_in_the_folder_name(tmp_path, three):
+    layout = Layout(tmp_path / "it's [a] *?")
+    catalog.prepare(layout)
+    write_part(layout, three)
+    commit(layout, three)
+    write_part(layout, three[:1], "again")
+    commit(layout, three)
+    with segtools.open(layout.root) as dataset:
+        assert dataset.segments().num_rows == 9
+
+
+def test_an_empty_cohort_is_a_dataset(layout):
+    commit(layout, [])
+    with segtools.open(layout.root) as dataset:
+        assert dataset.segments().schema.names == list(SEGMENTS.names)
+        assert dataset.series().num_rows == 0
+
+
+def test_many_series_sort_by_the_declared_order(layout):
+    rng = np.random.default_rng(1)
+    many = [
+        make_series(int(n), collection_id=str(rng.choice(["b", "a", "Z"])), patient_id=str(rng.integers(5)))
+        for n in rng.permutation(60)
+    ]
+    stem = dict.fromkeys(SERIES.names)
+    assert stem
+    for start in range(0, 60, 7):
+        part = [
+            series_row(s, segments=[], findings=[], files=[], settings_hash="s")
+            for s in many[start : start + 7]
+        ]
+        catalog.stage(layout, f"p{start}", part, [], [])
+    commit(layout, many)
+    keys = rows(layout, "series", *SERIES.order)
+    assert keys == sorted(keys)
+    assert len(keys) == 60
+    assert selection(many).num_rows == 60
