@@ -170,7 +170,7 @@ class _Processes:
                 try:
                     message = pipe.recv()
                 except (EOFError, OSError):
-                    answers.append(self._bury(worker))
+                    answers += self._bury(worker)
                     continue
                 if not worker.is_ready:
                     worker.is_ready, self.failed_starts = True, 0
@@ -189,16 +189,19 @@ class _Processes:
         theirs.close()
         return _Worker(process, ours)
 
-    def _bury(self, worker: _Worker) -> tuple[Batch, WorkerDied]:
+    def _bury(self, worker: _Worker) -> list[tuple[Batch, WorkerDied]]:
         del self.busy[worker.pipe]
         worker.pipe.close()
         worker.process.join()
-        if not worker.is_ready:
-            self.failed_starts += 1
-            if self.failed_starts >= _FAILED_STARTS:
-                raise RunError("internal", f"Worker processes do not start (exit {worker.process.exitcode}).")
-        _log.warning("worker %s ended with %s", worker.process.pid, worker.process.exitcode)
-        return worker.batch, WorkerDied(f"exit code {worker.process.exitcode}")
+        reason = f"exit code {worker.process.exitcode}"
+        _log.warning("worker %s ended with %s", worker.process.pid, reason)
+        if worker.is_ready:
+            return [(worker.batch, WorkerDied(reason))]
+        self.failed_starts += 1
+        if self.failed_starts >= _FAILED_STARTS:
+            raise RunError("internal", f"Worker processes do not start ({reason}).")
+        self.submit(worker.batch)  # which it never saw
+        return []
 
     def __enter__(self) -> Self:
         return self
