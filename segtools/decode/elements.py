@@ -7,8 +7,7 @@ checked against the bytes that are there; nesting is bounded.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from segtools.errors import CorruptSegError
 
@@ -31,8 +30,7 @@ VRS: dict[bytes, tuple[str, bool]] = {
 """VR as in the file to (VR, whether its length has 4 bytes); PS3.5 7.1.2."""
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """Where an element lies.
 
     Attributes
@@ -154,14 +152,22 @@ class Cursor:
             offset=position,
         )
 
-    def elements(self, start: int, end: int) -> Iterator[Element]:
-        """Elements of a data set or item between two positions; errors as in `element`."""
-        while start < end:
-            element = self.element(start, end)
-            if element.tag == ITEM_END:
+    def datasets(self, element: Element) -> Iterator[dict[int, Element]]:
+        """Items of a sequence, each as its elements by tag, the first of a tag; errors as in `element`."""
+        position, limit = element.offset, element.end
+        while position < limit:
+            position, length = self.item(position, limit)
+            if length == -1:
                 return
-            yield element
-            start = element.end
+            end = limit if length == UNDEFINED else position + length
+            found: dict[int, Element] = {}
+            while position < end:
+                each = self.element(position, end)
+                position = each.end
+                if each.tag == ITEM_END:
+                    break
+                found.setdefault(each.tag, each)
+            yield found
 
     def item(self, position: int, limit: int) -> tuple[int, int]:
         """Offset and stated length (or `UNDEFINED`) of the item at `position`; (0, -1) at the sequence's end.
@@ -184,21 +190,6 @@ class Cursor:
         if length != UNDEFINED and offset + length > limit:
             raise self._too_long(tag, position, length, limit)
         return offset, length
-
-    def items(self, element: Element) -> Iterator[tuple[int, int]]:
-        """Start and end of the content of each item of a sequence; errors as in `element`."""
-        position = element.offset
-        limit = element.end
-        while position < limit:
-            start, length = self.item(position, limit)
-            if length == -1:
-                return
-            if length == UNDEFINED:
-                position = self.skip_item(start, limit)
-                yield start, position - 8
-            else:
-                position = start + length
-                yield start, position
 
     def skip_sequence(self, position: int, limit: int) -> int:
         """Position behind the delimiter of a sequence of undefined length with its items at `position`."""

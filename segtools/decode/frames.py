@@ -219,6 +219,11 @@ class _Source:
 
     def numbers(self, chain: Chain) -> Ints:
         """(F,) int64 of a US value; -1 where absent, -2 where it has several values."""
+        own = self.own.value(chain) if self.own is not None else None
+        if own is not None and self.structure.little_endian and (own.length == 2).all():
+            octets = np.frombuffer(self.structure.raw, np.uint8)  # the common case, without bytes objects
+            low, high = octets[own.offset[: self.count]], octets[own.offset[: self.count] + 1]
+            return low.astype(np.int64) | high.astype(np.int64) << 8
         order = "little" if self.structure.little_endian else "big"
         cache: dict[bytes, int] = {}
         for each in set(raw := self.raw(chain)):

@@ -116,6 +116,8 @@ def place(table: FrameTable, rows: int, columns: int, policy: Policy = "tolerant
 
 def orientation_groups(table: FrameTable) -> Ints:
     """(F,) int64: index of the distinct orientation of each frame, in order of first mention."""
+    if (table.orientation == table.orientation[:1]).all():
+        return np.zeros(table.count, np.int64)
     distinct, first, inverse = np.unique(
         np.nan_to_num(table.orientation), axis=0, return_index=True, return_inverse=True
     )

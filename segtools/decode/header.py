@@ -22,7 +22,7 @@ _SERIES, _STUDY, _FRAME_OF_REFERENCE = 0x0020000E, 0x0020000D, 0x00200052
 _REFERENCED_SERIES, _OTHER_STUDIES = 0x00081115, 0x00081200
 _REFERENCED_INSTANCE, _REFERENCED_SOP, _SOURCE_IMAGE = 0x0008114A, 0x00081199, 0x00082112
 _REFERENCED_UID = 0x00081155
-_ROWS, _COLUMNS, _BITS_ALLOCATED = 0x00280010, 0x00280011, 0x00280100
+_ROWS, _COLUMNS = 0x00280010, 0x00280011
 _SEGMENTATION_TYPE = 0x00620001
 _SLIDE_TAGS = (0x00480006, 0x00480007, 0x00480008, 0x00480102)
 
@@ -70,7 +70,7 @@ def check_no_slide(structure: Structure, is_slide: bool) -> None:
 
 
 def segmentation_type(structure: Structure) -> str:
-    """SegmentationType (0062,0001); where it is absent, what class and bits leave possible.
+    """SegmentationType (0062,0001).
 
     Raises
     ------
@@ -87,10 +87,6 @@ def segmentation_type(structure: Structure) -> str:
             tag="(0062,0001)",
             value=kind,
         )
-    if structure.uid(_SOP_CLASS) == LABEL_MAP_STORAGE:
-        return "LABELMAP"
-    if structure.integer(_BITS_ALLOCATED) == 1:
-        return "BINARY"
     raise CorruptSegError("missing-attribute", "SegmentationType (0062,0001) is absent.", tag="(0062,0001)")
 
 

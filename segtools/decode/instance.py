@@ -101,7 +101,18 @@ def _open_pixels(
     element = structure.elements.get(_PIXEL_DATA)
     if element is None:
         raise CorruptSegError("missing-attribute", "PixelData (7FE0,0010) is absent.", tag="(7FE0,0010)")
-    allocated = structure.integer(0x00280100) or (1 if kind == "BINARY" else 8)
+    there = element.end - element.offset
+    if strict_length and element.length > there:
+        raise CorruptSegError(
+            "truncated",
+            f"PixelData (7FE0,0010) states {element.length} bytes, the file ends after {there} of them.",
+            tag="(7FE0,0010)",
+            observed=there,
+            expected=element.length,
+        )
+    allocated = structure.integer(0x00280100)
+    if allocated is None:
+        raise CorruptSegError("missing-attribute", "BitsAllocated (0028,0100) is absent.", tag="(0028,0100)")
     description = PixelDescription(
         rows=size[0],
         columns=size[1],

@@ -167,23 +167,13 @@ class Structure:
             element = self.elements.get(element)
         if element is None:
             return []
-        cursor = self._inner(element)
-        return [_by_tag(cursor, start, end) for start, end in cursor.items(element)]
-
-    def _inner(self, element: Element) -> Cursor:
-        return self.cursor.implicit() if element.vr == "UN" else self.cursor
+        cursor = self.cursor.implicit() if element.vr == "UN" else self.cursor
+        return list(cursor.datasets(element))
 
     @cached_property
     def bytes_at(self) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
         """(B,) uint8 view of the buffer."""
         return np.frombuffer(self.buffer, np.uint8)
-
-
-def _by_tag(cursor: Cursor, start: int, end: int) -> dict[int, Element]:
-    found: dict[int, Element] = {}
-    for element in cursor.elements(start, end):
-        found.setdefault(element.tag, element)
-    return found
 
 
 def parse_decimals(raw: bytes) -> tuple[float, ...]:
