@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from flows.console import note, progress
 from flows.settings import load_settings
 from segtools.run.cohort import CohortRun, RunConfig
+from segtools.run.sources import source_grids
 from segtools.select.cohort import cohort_file, load_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from flows.settings import Settings
-    from segtools.decode.source import SourceGrid
     from segtools.report.summary import Summary
     from segtools.select import CohortSpec
 
@@ -55,6 +55,7 @@ def run_stages(run: CohortRun) -> Summary:
 
 def make_config(settings: Settings, spec: CohortSpec, indexes: Sequence[Path] = ()) -> RunConfig:
     """The stages' options from the settings."""
+    images = [folder.expanduser() for folder in settings.sources.images]
     return RunConfig(
         sources=settings.make_sources(spec, indexes),
         engine=settings.make_engine(),
@@ -65,11 +66,5 @@ def make_config(settings: Settings, spec: CohortSpec, indexes: Sequence[Path] = 
         compression_level=settings.write.compression_level,
         batch_bytes=settings.run.batch_bytes,
         batch_series=settings.run.batch_series,
-        source_grids=_grids(settings.sources.images) if spec.output.grid == "source" else {},
+        source_grids=source_grids(images) if spec.output.grid == "source" else {},
     )
-
-
-def _grids(folders: Sequence[Path]) -> Mapping[str, SourceGrid]:
-    from segtools.decode.source import source_grids
-
-    return source_grids([folder.expanduser() for folder in folders])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -97,6 +97,23 @@ def progress(label: str, total: int, unit: str = "series") -> Iterator[Callable[
         yield from _lines(label, total, unit)
 
 
+@contextmanager
+def counting(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """As `progress`, for work that tells (done, total) as it goes; the total may come late."""
+    shown: list[Callable[[int, int], None]] = []
+    seen = 0
+    with ExitStack() as stack:
+
+        def tell(done: int, total: int) -> None:
+            nonlocal seen
+            if not shown:
+                shown.append(stack.enter_context(progress(label, total, unit)))
+            shown[0](done - seen, 0)
+            seen = done
+
+        yield tell
+
+
 def _bar(label: str, total: int) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -131,7 +148,8 @@ def _lines(label: str, total: int, unit: str) -> Iterator[Callable[[int, int], N
         if done >= total or now - last >= _PLAIN_INTERVAL_S:
             last = now
             rate = moved / max(now - start, 1e-9)
-            note(f"{label}: {done:,} of {total:,} {unit}, {bytes_text(moved)}, {bytes_text(rate)}/s")
+            size = f", {bytes_text(moved)}, {bytes_text(rate)}/s" if moved else ""
+            note(f"{label}: {done:,} of {total:,} {unit}{size}")
 
     yield advance
 

@@ -128,7 +128,7 @@ class _ProgressArtifact:
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0
         self.last = time.monotonic()
-        self.artifact = create_progress_artifact(0.0, key="idcseg-progress") if total else None
+        self.artifact: Any = create_progress_artifact(0.0, key="idcseg-progress") if total else None
 
     def advance(self) -> None:
         self.done += 1

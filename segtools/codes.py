@@ -198,6 +198,7 @@ CODES: dict[str, Code] = {
         missing_functional_groups=(Severity.WARNING, "Functional groups that the standard asks for are absent.", "Read without them."),
         geometry_from_source=(Severity.INFO, "Positions were taken from the referenced source images.", "Nothing to do."),
         no_spatial_information=(Severity.WARNING, "A single plane without position or orientation.", "Identity orientation and the origin were taken."),
+        source_grid_unknown=(Severity.WARNING, "The grid of the source images is not at hand.", "The mask keeps its own grid."),
         padded_to_source=(Severity.INFO, "The mask was padded to the source grid.", "Nothing to do."),
         cropped_to_source=(Severity.WARNING, "Voxels outside the source grid were cut off.", "The number is recorded."),
         missing_preamble=(Severity.HINT, "The file lacks the DICOM preamble or its file meta group.", "Read by the data set itself."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.console import note, print_json, progress, summary_lines
+from flows.console import note, print_json, summary_lines
 from segtools.errors import MissingError
 
 
@@ -45,18 +45,7 @@ def index(
 
     if not source.startswith("s3://") and not Path(source).is_dir():
         raise MissingError("not-found", f"There is no folder {source}.", path=source)
-    state = {"done": 0}
-    bar = None
-
-    def on_progress(done: int, total: int) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = progress("files", total, "files")
-            state["advance"] = bar.__enter__()
-        state["advance"](done - state["done"], 0)
-        state["done"] = done
-
-    try:
+    with counting("indexed", "files") as tell:
         report = build_index(
             source if source.startswith("s3://") else Path(source),
             output,
@@ -64,11 +53,8 @@ def index(
             url_base=url_base,
             endpoint=endpoint,
             checksum=checksum,
-            on_progress=on_progress,
+            on_progress=tell,
         )
-    finally:
-        if bar is not None:
-            bar.__exit__(None, None, None)
     if json:
         print_json(
             {

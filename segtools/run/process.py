@@ -134,7 +134,7 @@ class _Progress:
         from segtools.decode.source import onto
 
         grids = self.job.source_grids or {}
-        uids = (self.series.source_series_uid, *volume.header.source_series_uids)
+        uids = (self.series.source_series_uid or "", *volume.header.source_series_uids)
         grid = next((grids[uid] for uid in uids if uid in grids), None)
         if grid is not None:
             return onto(volume, grid)
@@ -150,8 +150,10 @@ class _Progress:
         self.segments += failed_rows(
             self.series, error, header=file.header, segments=file.segments, source_bytes=size, source_md5=md5
         )
-        uids = {"seg_series_uid": self.series.seg_series_uid, "seg_sop_uid": file.header.sop_instance_uid}
-        self.findings += [finding_row(item, **uids) for item in file.findings]
+        series, instance = self.series.seg_series_uid, file.header.sop_instance_uid
+        self.findings += [
+            finding_row(item, seg_series_uid=series, seg_sop_uid=instance) for item in file.findings
+        ]
 
     def result(self) -> ProcessedSeries:
         series, error = self.series, self.error
