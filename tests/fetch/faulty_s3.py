@@ -46,9 +46,7 @@ class FaultyS3:
         self.requests: list[tuple[str, str]] = []
         self.stopping = threading.Event()
         self.lock = threading.Lock()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"s3": self}))
-        self.server.daemon_threads = True
-        self.server.block_on_close = False
+        self.server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"s3": self}))
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
 
     @property
@@ -75,6 +73,14 @@ class FaultyS3:
         self.stopping.set()
         self.server.shutdown()
         self.server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, *_: Any) -> None:
+        """A killed client is what the tests are about."""
 
 
 class _Handler(BaseHTTPRequestHandler):
