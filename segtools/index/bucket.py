@@ -170,6 +170,7 @@ class BucketArchive:
                 with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
                     body: bytes = answer.read() if first is None else answer.read(last - first + 1)
             except urllib.error.HTTPError as error:
+                error.close()
                 problem = self._problem(error, resource)
                 if not isinstance(problem, TransientFetchError) or attempt == TRIES:
                     raise problem from error

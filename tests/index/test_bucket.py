@@ -1,0 +1,99 @@
+"""An archive in a bucket: listed page by page, read by its first bytes, over real HTTP."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows.s3_endpoint import serve_folder
+from segtools.encode.phantom import OPEN_BUCKET
+from segtools.errors import EnvironmentProblem, FetchError, SpecError
+from segtools.index import bucket, build_index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from segtools.encode.phantom import Archived
+
+
+@pytest.fixture(scope="module")
+def endpoint(archive: tuple[Path, list[Archived]]) -> Iterator[str]:
+    with serve_folder(archive[0]) as url:
+        yield url
+
+
+def test_a_bucket_gives_what_its_folder_gives(
+    archive: tuple[Path, list[Archived]], endpoint: str, tmp_path: Path
+) -> None:
+    folder = archive[0] / OPEN_BUCKET
+    there = build_index(f"s3://{OPEN_BUCKET}", tmp_path / "there", endpoint=endpoint, collection="c")
+    here = build_index(folder, tmp_path / "here", url_base=f"s3://{OPEN_BUCKET}", collection="c")
+    assert there.skipped == here.skipped
+    assert there.series == here.series > 5
+    for name in ("segmentations", "instances", "series_index"):
+        one, two = (pq.read_table(tmp_path / n / f"{name}.parquet") for n in ("there", "here"))
+        if name == "series_index":
+            # Images have no MD5: their content id is made of the ETag in one, of the clock in the other.
+            segmentations = [row["Modality"] == "SEG" for row in one.to_pylist()]
+            assert one.filter(segmentations) == two.filter(segmentations)
+            one, two = (table.drop_columns("crdc_series_uuid") for table in (one, two))
+        assert one == two
+
+
+def test_a_prefix_and_its_collections_table(seg_bytes: Callable[..., bytes], tmp_path: Path) -> None:
+    served = tmp_path / "served" / "bucket" / "a folder" / "é"
+    served.mkdir(parents=True)
+    (served / "1 +%.dcm").write_bytes(seg_bytes())
+    (served.parent / "collections.csv").write_text("path,collection_id\né,accented\n", encoding="utf-8")
+    with serve_folder(tmp_path / "served") as url:
+        report = build_index("s3://bucket/a folder/*", tmp_path / "out", endpoint=url)
+    assert (report.series, report.skipped) == (1, ())
+    rows = pq.read_table(tmp_path / "out" / "series_index.parquet").to_pylist()
+    assert [row["collection_id"] for row in rows] == ["accented"]
+    assert [row["series_aws_url"] for row in rows] == ["s3://bucket/a folder/é/"]
+
+
+def test_long_headers_take_more_ranges(
+    archive: tuple[Path, list[Archived]], endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "FIRST_BYTES", 256)
+    report = build_index(f"s3://{OPEN_BUCKET}", tmp_path, endpoint=endpoint, checksum=False)
+    assert {skipped.code for skipped in report.skipped} == {"not-segmentation"}
+    assert report.segments > 40
+
+
+def test_only_the_header_travels(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "FIRST_BYTES", 2048)
+    source = bucket.BucketArchive.at(f"s3://{OPEN_BUCKET}", endpoint)
+    large = max(source.objects(), key=lambda found: found.size_bytes)
+    assert large.size_bytes > 10 * 2048
+    assert source.header(large, len) == 2048
+
+
+def test_what_cannot_be_listed(endpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(FetchError) as caught:
+        build_index("s3://no-such-bucket", tmp_path, endpoint=endpoint)
+    assert caught.value.code == "bucket-missing"
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    monkeypatch = pytest.MonkeyPatch()
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket, "TRIES", 1)
+        with pytest.raises(EnvironmentProblem) as refused:
+            build_index("s3://bucket", tmp_path, endpoint=nobody)
+    assert refused.value.code == "network-unavailable"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint_url"), [("s3://", None), ("s3://b", "file:///etc"), ("s3://b", "host:80")]
+)
+def test_addresses_that_are_none(url: str, endpoint_url: str | None, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        build_index(url, tmp_path, endpoint=endpoint_url)
+    assert caught.value.code == "settings-invalid"
