@@ -7,7 +7,7 @@ checked against the bytes that are there; nesting is bounded.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from segtools.errors import CorruptSegError
 
@@ -236,7 +236,7 @@ class Cursor:
         return position
 
     @property
-    def _byte_order(self) -> str:
+    def _byte_order(self) -> Literal["little", "big"]:
         return "little" if self.little_endian else "big"
 
     def _truncated(self, position: int, limit: int) -> CorruptSegError:

@@ -7,7 +7,7 @@ top level; the frame's own wins. Nothing here depends on DimensionIndexSequence.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -48,8 +48,8 @@ class FrameTable:
         SpacingBetweenSlices (0018,0088), SliceThickness (0018,0050).
     segment : (F,) int64 ndarray
         ReferencedSegmentNumber (0062,000B); -2 where it has several values.
-    stack, moment : (F,) int64 ndarray
-        Index among the distinct StackID (0020,9056), and among the distinct time points; 0 where absent.
+    stack, moment : (F,) bytes ndarray
+        StackID (0020,9056), and what tells time points apart, as encoded; empty where absent.
     source_instance_uids : tuple of str
         Of DerivationImageSequence, in order of first mention.
     is_slide : bool
@@ -65,8 +65,8 @@ class FrameTable:
     slice_spacing: Floats
     slice_thickness: Floats
     segment: Ints
-    stack: Ints
-    moment: Ints
+    stack: npt.NDArray[np.bytes_]
+    moment: npt.NDArray[np.bytes_]
     source_instance_uids: tuple[str, ...]
     is_slide: bool
     findings: tuple[Finding, ...] = ()
@@ -81,8 +81,10 @@ class FrameTable:
 
     @staticmethod
     def concatenate(tables: list[FrameTable]) -> FrameTable:
-        """Rows of several tables; their stacks and time points must be numbered alike."""
-        columns = {name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS}
+        """Rows of several tables, one behind the other."""
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS
+        }
         uids = dict.fromkeys(uid for table in tables for uid in table.source_instance_uids)
         return replace(
             tables[0],
@@ -130,7 +132,7 @@ def read_frames(structure: Structure) -> FrameTable:
         slice_spacing=source.decimals(lockstep.SLICE_SPACING, 1)[0][:, 0],
         slice_thickness=source.decimals(lockstep.SLICE_THICKNESS, 1)[0][:, 0],
         segment=source.numbers(lockstep.SEGMENT),
-        stack=source.categories(lockstep.STACK),
+        stack=source.keys(lockstep.STACK),
         moment=source.moments(),
         source_instance_uids=source.texts(lockstep.SOURCE_INSTANCE),
         is_slide=source.has(lockstep.SLIDE_COLUMN),
@@ -224,7 +226,7 @@ class _Source:
             octets = np.frombuffer(self.structure.raw, np.uint8)  # the common case, without bytes objects
             low, high = octets[own.offset[: self.count]], octets[own.offset[: self.count] + 1]
             return low.astype(np.int64) | high.astype(np.int64) << 8
-        order = "little" if self.structure.little_endian else "big"
+        order: Literal["little", "big"] = "little" if self.structure.little_endian else "big"
         cache: dict[bytes, int] = {}
         for each in set(raw := self.raw(chain)):
             cache[each] = (
@@ -236,18 +238,17 @@ class _Source:
             )
         return self._spread(np.array([cache[each] for each in raw], np.int64))
 
-    def categories(self, chain: Chain) -> Ints:
-        """(F,) int64: index among the distinct values, in order of first mention."""
-        distinct: dict[bytes, int] = {}
-        index = [distinct.setdefault(each.strip(b" \0"), len(distinct)) for each in self.raw(chain)]
-        return self._spread(np.array(index, np.int64))
+    def keys(self, chain: Chain) -> npt.NDArray[np.bytes_]:
+        """(F,) bytes: the value as encoded, without padding."""
+        raw = self.raw(chain)
+        return self._spread(np.array([each.strip(b" ") for each in raw], np.bytes_))
 
-    def moments(self) -> Ints:
-        """(F,) int64: index among the distinct time points."""
+    def moments(self) -> npt.NDArray[np.bytes_]:
+        """(F,) bytes: what tells time points apart."""
         for chain in (lockstep.TEMPORAL_INDEX, lockstep.TEMPORAL_OFFSET, lockstep.TRIGGER_DELAY):
             if self.own is not None and self.own.value(chain) is not None:
-                return self.categories(chain)
-        return self._spread(np.zeros(1, np.int64))
+                return self.keys(chain)
+        return self._spread(np.zeros(1, "S1"))
 
     def texts(self, chain: Chain) -> tuple[str, ...]:
         """Distinct values of all ordinals, frame by frame."""

@@ -85,7 +85,7 @@ def place(table: FrameTable, rows: int, columns: int, policy: Policy = "tolerant
     UnsupportedSegError
         ``no-geometry``, ``irregular-spacing``, ``sheared-positions``, ``multiple-orientations``.
     CorruptSegError
-        ``missing-attribute``, ``invalid-attribute``, ``claims-exceed-bytes``.
+        ``missing-attribute``, ``invalid-attribute``.
     """
     findings: list[Finding] = []
     if not np.isfinite(table.position).any():
@@ -176,7 +176,7 @@ def _axes(table: FrameTable, findings: list[Finding]) -> tuple[Floats, Floats, F
         )
     given = table.orientation[0]
     text = "\\".join(f"{v:g}" for v in given)
-    lengths = np.linalg.norm(given[:3]), np.linalg.norm(given[3:])
+    lengths = float(np.linalg.norm(given[:3])), float(np.linalg.norm(given[3:]))
     if not all(1e-6 < length < 1e6 for length in lengths):
         raise CorruptSegError(
             "invalid-attribute", f"ImageOrientationPatient (0020,0037) is {text}: no directions.", value=text

@@ -269,7 +269,7 @@ def _parts(instance: Instance, options: DecodeOptions) -> list[Ints]:
     return parts
 
 
-def _split(key: Ints, frames: Ints) -> list[Ints]:
+def _split(key: npt.NDArray[np.int64 | np.bytes_], frames: Ints) -> list[Ints]:
     """`frames` by their key, in order of first mention."""
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     return [frames[inverse.reshape(-1) == group] for group in np.argsort(first)]
@@ -279,19 +279,18 @@ def _check_moments(instance: Instance, placement: Placement) -> None:
     if _repeats(instance, instance.table, placement):
         raise UnsupportedSegError(
             "temporal-frames",
-            f"Frames of {int(instance.table.moment.max()) + 1} time points share positions and segments.",
+            f"Frames of {len(np.unique(instance.table.moment))} time points share positions and segments.",
         )
 
 
 def _repeats(instance: Instance, table: FrameTable, placement: Placement) -> bool:
     """Whether frames of different time points are of one segment at one position."""
-    if not table.moment.any() or (table.moment == table.moment[0]).all():
+    if (table.moment == table.moment[:1]).all():
         return False
     segment = table.segment if instance.kind != "LABELMAP" else np.zeros(table.count, np.int64)
-    place_of = np.stack([segment, placement.slice_of_frame], axis=1)
-    distinct = len(np.unique(place_of, axis=0))
-    with_moment = len(np.unique(np.column_stack([place_of, table.moment]), axis=0))
-    return with_moment > distinct
+    moment = np.unique(table.moment, return_inverse=True)[1].reshape(-1)
+    place_of = np.column_stack([segment, placement.slice_of_frame, moment])
+    return len(np.unique(place_of, axis=0)) > len(np.unique(place_of[:, :2], axis=0))
 
 
 def _volume(

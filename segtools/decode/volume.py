@@ -171,6 +171,7 @@ class SegVolume:
         """(k, j, i) bool mask of one segment; of a FRACTIONAL one, where its fraction is not 0."""
         self.segment(number)
         if number in self.fractions:
-            return self.fractions[number] != 0
+            covered: npt.NDArray[np.bool_] = self.fractions[number] != 0
+            return covered
         mask: npt.NDArray[np.bool_] = self.layers[self.layer_of[number]] == number
         return mask
