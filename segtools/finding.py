@@ -5,6 +5,8 @@ A failure is never a number: what could not be had is null, and a finding says w
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -55,3 +57,24 @@ class Finding:
     def with_(self, **changes: Any) -> Finding:
         """A copy with other fields."""
         return replace(self, **changes)
+
+
+def finding_row(
+    finding: Finding, *, seg_series_uid: str | None, seg_sop_uid: str | None, rule_version: int = 1
+) -> dict[str, Any]:
+    """The row of `segtools.schema.FINDINGS`; its id is a hash of the rest."""
+    row: dict[str, Any] = {
+        "rule": finding.code,
+        "severity": finding.severity.name.lower(),
+        "scope": finding.scope,
+        "seg_series_uid": seg_series_uid,
+        "seg_sop_uid": seg_sop_uid,
+        "segment_number": finding.segment_number,
+        "message": finding.message,
+        "observed": finding.observed,
+        "expected": finding.expected,
+        "dicom_tag": finding.tag,
+        "rule_version": rule_version,
+    }
+    digest = hashlib.sha256(json.dumps(list(row.values())).encode()).hexdigest()[:16]
+    return {"finding_id": digest, **row}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 from segtools import __version__
-from segtools.codes import CODES, Severity
+from segtools.codes import Severity
+from segtools.finding import finding_row
 from segtools.schema import SEGMENTS
 from segtools.write.layout import sop8
 from segtools.write.structures import color_hex, laterality, structure
@@ -21,8 +20,17 @@ if TYPE_CHECKING:
     from segtools.finding import Finding
     from segtools.series import SelectedSeries
 
+__all__ = [
+    "DECODER",
+    "failed_rows",
+    "finding_row",
+    "grid_and_measures",
+    "segment_row",
+    "series_keys",
+    "series_row",
+]
+
 DECODER = f"segtools/{__version__}"
-RULE_VERSION = 1
 _ALGORITHMS = ("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL")
 _TYPES = ("BINARY", "FRACTIONAL", "LABELMAP")
 
@@ -163,29 +171,6 @@ def series_row(
         "settings_hash": settings_hash,
         "retired_idc_version": None,
     }
-
-
-def finding_row(
-    finding: Finding, *, seg_series_uid: str | None, seg_sop_uid: str | None, rule_version: int = RULE_VERSION
-) -> dict[str, Any]:
-    """The row of `segtools.schema.FINDINGS`; its id is a hash of the rest."""
-    if CODES[finding.code].severity is None:
-        raise AssertionError(f"{finding.code!r} is no finding code of segtools.codes")
-    row: dict[str, Any] = {
-        "rule": finding.code,
-        "severity": finding.severity.name.lower(),
-        "scope": finding.scope,
-        "seg_series_uid": seg_series_uid,
-        "seg_sop_uid": seg_sop_uid,
-        "segment_number": finding.segment_number,
-        "message": finding.message,
-        "observed": finding.observed,
-        "expected": finding.expected,
-        "dicom_tag": finding.tag,
-        "rule_version": rule_version,
-    }
-    digest = hashlib.sha256(json.dumps(list(row.values())).encode()).hexdigest()[:16]
-    return {"finding_id": digest, **row}
 
 
 def series_keys(series: SelectedSeries) -> dict[str, Any]:

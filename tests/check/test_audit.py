@@ -1,0 +1,220 @@
+"""The second reader agrees with a sound dataset and notices each kind of damage."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+import segtools
+from segtools.check import audit
+from segtools.schema import FINDINGS, SEGMENTS
+from segtools.write.instance import WriteOptions
+from tests.factories.dataset import commit, make_series, write_part
+
+ALL = [make_series(number) for number in (1, 2)]
+
+
+@pytest.fixture
+def dataset_of(layout):
+    def make(**choices):
+        write_part(layout, ALL, **choices)
+        commit(layout, ALL)
+        return layout
+
+    return make
+
+
+def findings(layout):
+    with segtools.open(layout.root) as dataset:
+        table = audit(dataset)
+    assert table.schema.equals(FINDINGS.arrow)
+    return table.to_pylist()
+
+
+def rules(layout):
+    return sorted(row["rule"] for row in findings(layout))
+
+
+def first_volume(layout):
+    return sorted(layout.volumes.rglob("*.nii.gz"))[0]
+
+
+def rewrite(path, change):
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    change(content)
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+def tamper(layout, table, change):
+    """Rewrite a table by `change` and make dataset.json agree with it."""
+    path = layout.table(table)
+    pq.write_table(change(pq.read_table(path)), path)
+    manifest = json.loads(layout.manifest.read_text())
+    content = path.read_bytes()
+    manifest["tables"][table] |= {
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "rows": pq.read_metadata(path).num_rows,
+    }
+    layout.manifest.write_text(json.dumps(manifest))
+
+
+def setting(name, values):
+    def change(table):
+        at = table.schema.get_field_index(name)
+        return table.set_column(at, table.schema.field(at).with_nullable(True), pa.array(values(table[name]), table[name].type))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"layers": 2},
+        {"fractional": True},
+        {"options": WriteOptions("masks")},
+        {"options": WriteOptions("none")},
+    ],
+    ids=["label map", "layers", "fractions", "masks", "none"],
+)
+def test_a_sound_dataset_has_no_findings(dataset_of, choices):
+    assert findings(dataset_of(**choices)) == []
+
+
+def test_a_changed_voxel(dataset_of):
+    layout = dataset_of()
+
+    def change(content):
+        at = 352 + bytes(content[352:]).index(1)
+        content[at] = 0
+
+    rewrite(first_volume(layout), change)
+    found = findings(layout)
+    (count,) = [row for row in found if row["rule"] == "count-mismatch"]
+    assert (count["segment_number"], count["observed"], count["expected"]) == (1, "18", "19")
+    assert count["severity"] == "critical"
+
+
+def test_a_label_without_a_row(dataset_of):
+    layout = dataset_of()
+
+    def change(content):
+        content[352 + bytes(content[352:]).index(0)] = 77
+
+    rewrite(first_volume(layout), change)
+    assert any("labels no row names" in row["message"] for row in findings(layout))
+
+
+def test_a_shifted_affine(dataset_of):
+    layout = dataset_of()
+    rewrite(
+        first_volume(layout), lambda content: content.__setitem__(slice(292, 296), np.float32(-120).tobytes())
+    )
+    assert "affine-mismatch" in rules(layout)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "huge", "text"])
+def test_an_unreadable_volume(dataset_of, damage):
+    layout = dataset_of()
+    path = first_volume(layout)
+    content = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(content[:-20])
+    elif damage == "flip":
+        path.write_bytes(content[:-6] + bytes([content[-6] ^ 1]) + content[-5:])
+    elif damage == "huge":
+        rewrite(path, lambda raw: raw.__setitem__(slice(42, 48), np.array([30000] * 3, "<i2").tobytes()))
+    else:
+        path.write_bytes(b"not gzip")
+    found = [row for row in findings(layout) if row["rule"] == "file-altered"]
+    assert any("no readable NIfTI" in row["message"] for row in found)
+
+
+def test_a_missing_volume(dataset_of):
+    layout = dataset_of()
+    first_volume(layout).unlink()
+    assert "file-missing" in rules(layout)
+
+
+def test_a_mask_with_other_voxels(dataset_of):
+    layout = dataset_of(options=WriteOptions("masks"))
+    path = next(layout.volumes.rglob("*_mask.nii.gz"))
+    rewrite(path, lambda content: content.__setitem__(352 + bytes(content[352:]).index(1), 0))
+    assert "count-mismatch" in rules(layout)
+
+
+def test_files_nobody_names(dataset_of):
+    layout = dataset_of()
+    (first_volume(layout).parent / "notes.txt").touch()
+    (layout.volumes / "00000000_dseg.json").touch()
+    assert rules(layout) == ["undeclared-file"] * 2
+
+
+def test_a_table_with_other_bytes_of_the_same_length(dataset_of):
+    layout = dataset_of()
+    path = layout.table("segments")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    with segtools.open(layout.root) as dataset:
+        table = audit_tables_only(dataset)
+    assert "file-altered" in table
+
+
+def audit_tables_only(dataset):
+    from segtools.check.audit import _tables
+
+    return [finding.code for finding in _tables(dataset)]
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "message"),
+    [
+        ("segments", setting("label", lambda v: [None] * len(v)), None),
+        ("segments", setting("structure", lambda v: [None] * len(v)), "structure has 6 rows that are null"),
+        ("segments", setting("status", lambda v: ["fine"] * len(v)), "none of ok warned failed"),
+        ("segments", setting("voxel_count", lambda v: [-1] * len(v)), "below 0"),
+        ("segments", setting("centroid_r_mm", lambda v: [float("nan")] * len(v)), "not finite"),
+        ("segments", setting("segment_id", lambda v: ["x"] * len(v)), "repeats 1 values of its key"),
+        (
+            "segments",
+            lambda t: t.take(pc.sort_indices(t, [("segment_number", "descending")])),
+            "out of order",
+        ),
+        ("segments", lambda t: t.drop_columns(["label"]), "has not the declared columns (label)"),
+        (
+            "segments",
+            lambda t: t.set_column(t.schema.get_field_index("layer"), "layer", t["layer"].cast(pa.int64())),
+            "type int64, declared is int8",
+        ),
+        ("series", lambda t: t.slice(0, 0), None),
+    ],
+)
+def test_tables_against_their_declaration(dataset_of, table, change, message):
+    layout = dataset_of()
+    tamper(layout, table, change)
+    with segtools.open(layout.root) as dataset:
+        from segtools.check.schema_rules import check_table
+
+        found = check_table(dataset, SEGMENTS)
+    if message is None:
+        assert found == []
+    else:
+        assert any(message in finding.message for finding in found)
+        assert {finding.code for finding in found} == {"schema-violation"}
+
+
+def test_paths_out_of_the_dataset_are_not_followed(dataset_of, tmp_path):
+    layout = dataset_of()
+    outside = tmp_path / "outside.nii.gz"
+    outside.write_bytes(first_volume(layout).read_bytes())
+    tamper(layout, "segments", setting("volume_path", lambda v: ["../outside.nii.gz"] * len(v)))
+    assert "file-missing" in rules(layout)
