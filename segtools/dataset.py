@@ -335,7 +335,11 @@ def _manifest(root: Path) -> dict[str, Any]:
         )
     tables = manifest.get("tables")
     if not isinstance(tables, dict) or not all(
-        isinstance(entry, dict) and isinstance(entry.get("path"), str) for entry in tables.values()
+        isinstance(entry, dict)
+        and isinstance(entry.get("path"), str)
+        and isinstance(entry.get("bytes"), int)
+        and isinstance(entry.get("rows"), int)
+        for entry in tables.values()
     ):
         raise DatasetError("dataset-invalid", f"{path} lists no tables.", path=str(path))
     return manifest

@@ -291,7 +291,7 @@ SEGMENTS = Table(
         # trust
         _text("status", "ok, warned (findings of severity warning or above) or failed.", values=SEGMENT_STATUS),
         _text("error_code", "Why the series failed.", nullable=True),
-        _int("finding_count", "Findings about the segment or its instance.", bits=16, minimum=0),
+        _int("finding_count", "Findings about the segment or its instance.", minimum=0),
         _int("source_bytes", "Bytes of the DICOM file.", bits=64, unit="bytes", nullable=True, minimum=0),
         _text("source_md5", "MD5 of the DICOM file.", nullable=True),
         _text("license", "Short name of the licence.", nullable=True),
@@ -315,7 +315,7 @@ SERIES = Table(
         _int("segment_count", "Segments.", nullable=True, minimum=0),
         _int("volume_count", "Volumes written.", minimum=0),
         _int("volume_bytes", "Bytes of the volumes.", bits=64, unit="bytes", minimum=0),
-        _int("finding_count", "Findings.", bits=32, minimum=0),
+        _int("finding_count", "Findings.", minimum=0),
         _text("local_path", "Folder of its volumes, relative to the dataset.", nullable=True),
         _text("settings_hash", "Hash of the settings the outputs depend on."),
         _int(

@@ -69,7 +69,7 @@ def segment_row(
         "segmentation_type": header.segmentation_type if header.segmentation_type in _TYPES else None,
         "max_fractional_value": header.max_fractional_value,
         "status": "warned" if any(item.severity >= Severity.WARNING for item in about) else "ok",
-        "finding_count": min(len(about), 32767),
+        "finding_count": len(about),
         "license": series.license,
         "source_doi": series.source_doi,
         "decoder": DECODER,
