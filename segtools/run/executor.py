@@ -1,13 +1,15 @@
 """Batches over threads, processes or a Dask cluster: in completion order, surviving dead workers.
 
 The one loop here keeps a bounded number of batches in flight, hands each result on and forgets it, and
-halves a batch that killed its worker (or raised) until the one series to blame stands alone. How a
-batch reaches a worker is an `Engine`; see `segtools.run.engines`.
+halves a batch that killed its worker (or raised) until one series is left. A worker may also die of
+something else, or of what another thread of it does; so a series whose worker died is run once more at
+the end, with nothing else in flight, and blamed only if it happens again. How a batch reaches a worker
+is an `Engine`; see `segtools.run.engines`.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Kind = Literal["serial", "threads", "processes", "dask"]
-
-_DEATHS_ALONE = 2
-"""A worker may also die of something else: a series is blamed when it was alone twice."""
 
 
 @dataclass(frozen=True)
@@ -96,16 +95,11 @@ def run_batches(
     EnvironmentProblem
         ``network-unavailable``: the Dask scheduler cannot be reached, or was lost.
     """
-    source = iter(batches)
-    again: deque[Batch] = deque()
-    deaths: Counter[str] = Counter()
+    queue = _Queue(batches)
     in_flight = 0
     with open_engine(function, options) as engine:
         while True:
-            while in_flight < engine.window:
-                batch = again.popleft() if again else next(source, None)
-                if batch is None:
-                    break
+            while in_flight < engine.window and (batch := queue.take(in_flight)):
                 engine.submit(batch)
                 in_flight += 1
             if not in_flight:
@@ -116,22 +110,46 @@ def run_batches(
                     yield Completed(batch, result=answer)
                 elif isinstance(answer, EnvironmentProblem | WriteError):
                     yield Completed(batch, error=answer)
-                elif len(batch) > 1:
-                    again.extend(batch.halves())
-                elif isinstance(answer, SegtoolsError):
-                    yield Completed(batch, error=answer)
-                else:
-                    deaths[batch.id] += 1
-                    if deaths[batch.id] < _DEATHS_ALONE:
-                        again.append(batch)
-                    else:
-                        yield Completed(batch, error=_worker_lost(batch, answer))
+                elif error := queue.give_back(batch, answer):
+                    yield Completed(batch, error=error)
+
+
+class _Queue:
+    """What is still to run: the source, parts of failed batches, and at the end the suspects."""
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self.source = iter(batches)
+        self.parts: deque[Batch] = deque()
+        self.suspects: deque[Batch] = deque()
+        self.accused: set[str] = set()
+        self.is_alone = False
+
+    def take(self, in_flight: int) -> Batch | None:
+        """The next batch that may join those in flight."""
+        if self.is_alone and in_flight:
+            return None
+        batch = self.parts.popleft() if self.parts else next(self.source, None)
+        self.is_alone = batch is None and bool(self.suspects) and not in_flight
+        return self.suspects.popleft() if self.is_alone else batch
+
+    def give_back(self, batch: Batch, answer: SegtoolsError | WorkerDied) -> SegtoolsError | None:
+        """Queue a failed batch again, in parts or as a suspect; its error if it is to blame."""
+        if len(batch) > 1:
+            self.parts.extend(batch.halves())
+            return None
+        if isinstance(answer, SegtoolsError):
+            return answer
+        if batch.id in self.accused:
+            return _worker_lost(batch, answer)
+        self.accused.add(batch.id)
+        self.suspects.append(batch)
+        return None
 
 
 def _worker_lost(batch: Batch, death: WorkerDied) -> RunError:
     uid = batch.series[0].seg_series_uid
     return RunError(
         "worker-lost",
-        f"Series {uid} ended its worker {_DEATHS_ALONE} times while alone ({death.reason}).",
+        f"Series {uid} ended its worker, and again when nothing else was running ({death.reason}).",
         seg_series_uid=uid,
     )
