@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-from segtools.decode.verify import verify
 
 from segtools.decode import read
+from segtools.decode.verify import verify
 from tests.factories import seg as S
 from tests.factories.case import Answer
 from tests.factories.judge import same_voxels
@@ -134,6 +134,16 @@ def same_as_peer(data: bytes, peer: Reading) -> None:
     numbers = [s.number for s in volume.segments]
     ours = Answer({n: volume.mask(n) for n in numbers}, volume.grid.affine_lps)
     assert difference(peer, ours) is None
+
+
+@few
+@given(label_arrays(), st.booleans(), st.data())
+def test_a_subset_is_what_it_says(labels: np.ndarray, label_map: bool, data: st.DataObject) -> None:
+    of = masks_of(labels)
+    wanted = data.draw(st.sets(st.sampled_from(sorted(of)), min_size=1))
+    seg = SegFactory.of_labels(labels) if label_map else SegFactory.of_masks(of)
+    volume = read(seg.build(), segments=wanted)
+    same_voxels(volume, answer_of(seg, {n: of[n] for n in wanted}))
 
 
 # --- files written by highdicom ----------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -187,27 +188,32 @@ def huge_case() -> Case:
 
 
 def _stamped(seg: SegFactory, slices: int, segments: int, labels: np.ndarray) -> bytes:
+    bits = b"".join(codecs.pack_bits(labels == n) * slices for n in range(1, segments + 1))
+    return stamped_header(seg, segments, slices) + element(0x7FE0, 0x0010, "OB", bits)
+
+
+def stamped_header(seg: SegFactory, segments: int, slices: int = 1) -> bytes:
+    """A file up to PixelData, with a frame of each segment in each slice, all stamped from the first."""
     x, y, z = seg.origin
 
     def fixed_width(groups: Dataset) -> None:
         groups.PlanePositionSequence[0].ImagePositionPatient = [x, y, "0000000.5"]
         groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 0x5A5A
 
-    frames = tuple(S.replace(f, edit=fixed_width) for f in seg.frames[:1])
-    template = _item_of(seg.but(frames=frames))
+    template = _item_of(seg.but(frames=(replace(seg.frames[0], edit=fixed_width),)))
     items = []
     for n in range(1, segments + 1):
         of_segment = template.replace(b"\x5a\x5a", struct.pack("<H", n))
-        items += [of_segment.replace(b"0000000.5", f"{z + k:09.3f}".encode()) for k in range(slices)]
-    bits = b"".join(codecs.pack_bits(labels == n) * slices for n in range(1, segments + 1))
+        items += [
+            of_segment.replace(b"0000000.5", f"{z + k * seg.step:09.3f}".encode()) for k in range(slices)
+        ]
 
     def head(ds: Dataset) -> None:
         ds.NumberOfFrames = slices * segments
         del ds.PerFrameFunctionalGroupsSequence
 
-    sequence = element(0x5200, 0x9230, "SQ", b"".join(items))
     header = seg.but(edit=head, described=tuple(range(1, segments + 1))).header()
-    return header + sequence + element(0x7FE0, 0x0010, "OB", bits)
+    return header + element(0x5200, 0x9230, "SQ", b"".join(items))
 
 
 def _item_of(seg: SegFactory) -> bytes:

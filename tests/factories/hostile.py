@@ -94,9 +94,7 @@ def _claims() -> list[Hostile]:
         _hostile("zero-rows", _with(Rows=0), "invalid-attribute"),
         _hostile("zero-columns", _with(Columns=0), "invalid-attribute"),
         _hostile("bits-allocated-32", _with(BitsAllocated=32), "invalid-attribute"),
-        _hostile(
-            "no-segments", _with(SegmentSequence=Sequence([])), "missing-attribute", "invalid-attribute"
-        ),
+        _hostile("no-segments", _nameless(), "missing-attribute", "unresolved-segment"),
     ]
 
 

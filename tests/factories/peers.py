@@ -98,7 +98,8 @@ def read_with_dcmqi(data: bytes, segments: tuple[int, ...] | None = None) -> Rea
         except subprocess.TimeoutExpired:
             return Reading(error="no end within 60 s")
         if done.returncode < 0 or done.returncode > 128:
-            return Reading(error=f"CRASH: return code {done.returncode}")
+            signal = -done.returncode if done.returncode < 0 else 256 - done.returncode
+            return Reading(error=f"CRASH: signal {signal}")
         if done.returncode:
             return Reading(error=_last_error(done.stdout + done.stderr))
         return _collect(Path(folder), segments)
@@ -115,7 +116,11 @@ def _collect(folder: Path, segments: tuple[int, ...] | None) -> Reading:
     import nibabel
 
     header = pydicom.dcmread(folder / "in.dcm", specific_tags=HEADER_TAGS, force=True)
-    groups = json.loads((folder / "out-meta.json").read_text(errors="replace"))["segmentAttributes"]
+    try:
+        meta = json.loads((folder / "out-meta.json").read_text(errors="replace"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return Reading(error="return code 0, but no readable JSON")
+    groups = meta["segmentAttributes"]
     values: dict[int, np.ndarray] = {}
     affines: dict[int, np.ndarray] = {}
     for index, group in enumerate(groups, 1):
