@@ -159,6 +159,7 @@ class Dataset:
         import duckdb
 
         connection = duckdb.connect()
+        connection.execute("SET enable_progress_bar = false")  # it prints to stdout, terminal or not
         for name in self.manifest["tables"]:
             path = str(self.table_path(name)).replace("'", "''")
             connection.execute(f"CREATE VIEW \"{name}\" AS SELECT * FROM read_parquet('{path}')")

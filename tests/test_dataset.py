@@ -248,7 +248,7 @@ def test_repr_says_what_is_there(dataset):
 
 
 def test_importing_segtools_is_light():
-    heavy = "pydicom highdicom prefect google pandas pyarrow duckdb numpy isal cc3d pydantic yaml jinja2 PIL sqlglot"
+    heavy = "pydicom highdicom prefect google pandas pyarrow duckdb numpy isal cc3d pydantic yaml PIL sqlglot"
     code = (
         "import sys, segtools\n"
         f"found = [name for name in {heavy.split()!r} if name in sys.modules]\n"

@@ -76,6 +76,7 @@ class Merge:
         self._connection = duckdb.connect(
             config={"memory_limit": memory_limit, "temp_directory": str(layout.spill)}
         )
+        self._connection.execute("SET enable_progress_bar = false")  # it prints to stdout, terminal or not
         self._connection.register("selected", current.select(list(SELECTION.names)))
         for table in DATASET_TABLES:
             self._union(table, parts)

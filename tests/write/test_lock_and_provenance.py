@@ -36,7 +36,8 @@ def test_the_lock_goes_with_an_error(layout):
 def hold_and_die(layout):
     child = os.fork()
     if child == 0:
-        locked(layout).__enter__()
+        holding = locked(layout)
+        holding.__enter__()
         os._exit(0)
     os.waitpid(child, 0)
     return child
