@@ -34,7 +34,8 @@ _TOLERANCE: dict[Policy, float] = {"tolerant": 1e-2, "strict": 1e-4}
 _FAR_MM = 1e7
 _SPACING_RANGE_MM = (1e-6, 1e4)
 _HINT_TOLERANCE = 0.02
-_MAX_STRIDE = 16
+_WHOLE = 0.1
+"""Share of a slice by which a gap may differ from a whole number of slices."""
 _MAX_SEEDS = 32
 _SLICES_PER_POSITION, _SPARE_SLICES = 64, 1024
 
@@ -278,8 +279,8 @@ def _try(levels: Floats, seed: float, tolerance: float, quantum: float, stated: 
     gap_sizes = np.diff(_means(levels, new))
     if not len(gap_sizes):
         return None
-    steps = _steps(gap_sizes, seed)
-    if steps is None or (stated is not None and steps.min() > _MAX_STRIDE):
+    steps = _steps(gap_sizes, seed, max(_WHOLE, 2 * slack / seed))
+    if steps is None:
         return None
     cluster_index = np.concatenate([[0], np.cumsum(steps)])
     index = cluster_index[np.concatenate([[0], np.cumsum(new)])]
@@ -289,7 +290,7 @@ def _try(levels: Floats, seed: float, tolerance: float, quantum: float, stated: 
     spacing = float(centred @ (levels - levels.mean()) / (centred @ centred))
     if stated is not None and abs(spacing - stated) > _HINT_TOLERANCE * stated:
         return None
-    if stated is not None and abs(spacing - stated) * index[-1] <= 1e-3 * stated:
+    if stated is not None and abs(spacing - stated) * index[-1] <= 1e-5 * stated:
         spacing = stated  # as written, rather than with the rounding noise of a fit
     origin = float((levels - spacing * index).mean())
     deviation = float(np.abs(levels - origin - spacing * index).max())
@@ -306,13 +307,16 @@ def _means(levels: Floats, new: npt.NDArray[np.bool_]) -> Floats:
     return means
 
 
-def _steps(gaps: Floats, seed: float) -> Ints | None:
-    """Slices per gap. Small gaps first refine the spacing, lest rounding of `seed` add up over large ones."""
+def _steps(gaps: Floats, seed: float, slack: float) -> Ints | None:
+    """Slices per gap; None where one is no whole number of them.
+
+    Small gaps come first and refine the spacing, lest the rounding of `seed` add up over large ones.
+    """
     steps = np.zeros(len(gaps), np.int64)
     total, count, spacing = 0.0, 0, seed
     for row in np.argsort(gaps, kind="stable").tolist():
         step = round(gaps[row] / spacing)
-        if step < 1:
+        if step < 1 or abs(gaps[row] / spacing - step) > slack:
             return None
         steps[row] = step
         total, count = total + gaps[row], count + step

@@ -138,7 +138,7 @@ def stack_masks(frames: Frames, plan: Plan) -> Layers:
 
 
 class _Stroke(NamedTuple):
-    """Part of a mask; touches no place twice.
+    """Part of a mask; of a segment without repeated frames, it touches no place twice.
 
     Attributes
     ----------
@@ -223,8 +223,8 @@ class _Canvas:
 
 def _united(strokes: list[_Stroke]) -> list[_Stroke]:
     """One stroke for all: repeated frames of a segment touch a place more than once."""
-    if len(strokes) < 2:
-        return strokes
+    if not strokes:
+        return []
     place, inverse = np.unique(np.concatenate([stroke.place for stroke in strokes]), return_inverse=True)
     if strokes[0].bits is None:
         return [_Stroke(place, None)]

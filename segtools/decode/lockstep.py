@@ -74,6 +74,7 @@ _PREFIXES = frozenset(chain[:n] for chain in WANTED for n in range(1, len(chain)
 _MAX_TEMPLATES = 16
 _MAX_STEPS = 1024
 _WINDOW = 1 << 20
+_MAX_MISSES = 64
 _LOW_48, _HIGH_16 = np.uint64((1 << 48) - 1), np.uint64(48)
 _LOW_32, _HIGH_32 = np.uint64((1 << 32) - 1), np.uint64(32)
 _DELIMITER_AND_ITEM = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\x00\xe0\xff\xff\xff\xff"
@@ -164,26 +165,39 @@ def parse_items(cursor: Cursor, start: int, end: int | None) -> Items:
         ``truncated``, ``malformed-structure``, ``too-deep``.
     """
     limit = cursor.size if end is None else end
-    starts, after, last = _locate(cursor, start, limit)
-    items = _follow(cursor, starts, last, limit, after)
-    if items is None:  # the search for item starts was misled, by a sequence that imitates them
-        starts, after, last = _locate(cursor, start, limit, search=False)
+    for pattern in _patterns(cursor, start, limit):
+        starts, after, last = _locate(cursor, start, limit, pattern)
         items = _follow(cursor, starts, last, limit, after)
-        if items is None:
-            raise CorruptSegError("malformed-structure", f"The items at byte {start} contradict each other.")
-    return items
+        if items is not None:
+            return items
+    raise CorruptSegError("malformed-structure", f"The items at byte {start} contradict each other.")
 
 
-def _locate(cursor: Cursor, position: int, limit: int, *, search: bool = True) -> tuple[Int64s, int, int]:
+def _patterns(cursor: Cursor, start: int, limit: int) -> list[re.Pattern[bytes] | None]:
+    """What may stand between two items, the most telling first; at last nothing: walk all of them.
+
+    A sequence within the items looks the same, but starts with another element.
+    """
+    if not cursor.little_endian:
+        return [None]
+    head = cursor.raw[start + 8 : min(start + 14, limit)]
+    return [
+        re.compile(re.escape(_DELIMITER_AND_ITEM + head)),
+        re.compile(re.escape(_DELIMITER_AND_ITEM)),
+        None,
+    ]
+
+
+def _locate(
+    cursor: Cursor, position: int, limit: int, pattern: re.Pattern[bytes] | None
+) -> tuple[Int64s, int, int]:
     """Start of every item, the end of the sequence, and the end of the last item.
 
     Items with a length are hopped over. Those without are searched by the bytes between two of them
     (checked afterwards by `_follow`); where the search finds none in a window, the item is walked.
     """
-    search = search and cursor.little_endian
-    pattern = re.compile(re.escape(_DELIMITER_AND_ITEM))
     starts: list[int] = []
-    last = position
+    last, misses = position, 0
     while position < limit:
         content, length = cursor.item(position, limit)
         if length == -1:
@@ -192,10 +206,13 @@ def _locate(cursor: Cursor, position: int, limit: int, *, search: bool = True) -
         if length != UNDEFINED:
             position = last = content + length
             continue
-        if search:
+        if pattern is not None:
             while found := _search(pattern, cursor, starts[-1] + 8, limit):
                 starts += found
             content = starts[-1] + 8
+            misses += 1
+            if misses > _MAX_MISSES:
+                pattern = None  # a search that finds nothing costs a window: keep the whole linear
         position = last = cursor.skip_item(content, limit)
     return np.array(starts, np.int64), limit, last
 
