@@ -41,7 +41,7 @@ def component(name: str) -> str:
     >>> component("LIDC-IDRI-0001")
     'LIDC-IDRI-0001'
     >>> component("../etc")
-    '--.-etc-0107e66347'
+    '-.-etc-f7f9121fdb'
     """
     safe = _FORBIDDEN.sub("-", name)
     if safe.startswith("."):  # hidden files, `.`, `..`

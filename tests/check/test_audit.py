@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import segtools
-from segtools.check import audit
+from segtools.check import audit, check_catalog
+from segtools.finding import Finding
 from segtools.schema import FINDINGS, SEGMENTS
+from segtools.write import catalog
 from segtools.write.instance import WriteOptions
 from tests.factories.dataset import commit, make_series, write_part
 
@@ -69,7 +71,9 @@ def tamper(layout, table, change):
 def setting(name, values):
     def change(table):
         at = table.schema.get_field_index(name)
-        return table.set_column(at, table.schema.field(at).with_nullable(True), pa.array(values(table[name]), table[name].type))
+        return table.set_column(
+            at, table.schema.field(at).with_nullable(True), pa.array(values(table[name]), table[name].type)
+        )
 
     return change
 
@@ -218,3 +222,15 @@ def test_paths_out_of_the_dataset_are_not_followed(dataset_of, tmp_path):
     outside.write_bytes(first_volume(layout).read_bytes())
     tamper(layout, "segments", setting("volume_path", lambda v: ["../outside.nii.gz"] * len(v)))
     assert "file-missing" in rules(layout)
+
+
+def test_findings_with_and_without_a_segment_are_in_order(dataset_of):
+    doubts = tuple(
+        Finding("spacing-assumed", f"doubt {n}", segment_number=number, observed=None if n else "1")
+        for n, number in enumerate((3, None, 1, None))
+    )
+    layout = dataset_of(findings=doubts)
+    assert findings(layout) == []
+    with segtools.open(layout.root) as dataset:
+        catalog.record_checks(layout, check_catalog(dataset))
+    assert findings(layout) == []

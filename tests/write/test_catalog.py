@@ -158,6 +158,18 @@ def test_a_dropped_series_is_retired(layout, three):
     assert folder.is_dir()
 
 
+def test_an_own_archive_has_no_release(layout):
+    own = [make_series(number, idc_version=None) for number in (1, 2)]
+    write_part(layout, own)
+    commit(layout, own, idc_version=None)
+    commit(layout, own[:1], idc_version=None)
+    assert rows(layout, "series", "status", "idc_version", "retired_idc_version") == [
+        ("ok", None, None),
+        ("retired", None, None),
+    ]
+    assert "release" not in layout.document("README.md").read_text().split("##")[0]
+
+
 def test_a_new_release_is_stated_on_unchanged_series_only(layout, three):
     write_part(layout, three)
     commit(layout, three)
