@@ -25,11 +25,14 @@ class Answer:
         (i, j, k, 1) to LPS mm; None where the file has no place in space.
     fractions : mapping of int to (k, j, i) ndarray
         Stored values of a true FRACTIONAL segmentation.
+    background : int
+        Value of voxels that are no segment.
     """
 
     masks: Mapping[int, np.ndarray]
     affine: np.ndarray | None
     fractions: Mapping[int, np.ndarray] = field(default_factory=dict)
+    background: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:

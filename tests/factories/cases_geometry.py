@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from tests.factories.case import Answer, Case, answer, bad, good, masks
-from tests.factories.seg import AXIAL, UID, SegFactory, concept
+from tests.factories.seg import AXIAL, UID, Edit, SegFactory, concept
 
 OBLIQUE = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
 """Two exact unit vectors at a right angle."""
@@ -56,6 +56,7 @@ def _positions() -> list[Case]:
     rounded = at_z(fine, heights, step=0.625)
     single = masks((1, 7, 9))
     microns = moved(SegFactory.of_masks(single), [(0, 0, 0), (0, 0, 1e-6)])
+    decimal = plain.but(frames=tuple(replace(f, edit=_other_decimals) for f in plain.frames))
     note = {"may": {"position-jitter"}}
     return [
         good(
@@ -82,8 +83,15 @@ def _positions() -> list[Case]:
             tolerance_mm=0.1,
             may={"position-jitter", "spacing-contradicts-positions"},
         ),
+        good("E31:forms", "decimal strings with exponents, signs and spaces", decimal, of),
         good("E57", "two positions a nanometre apart", microns, single, tolerance_mm=2e-5, **note),
     ]
+
+
+def _other_decimals(groups: Dataset) -> None:
+    place = groups.PlanePositionSequence[0]
+    x, y, z = (float(v) for v in place.ImagePositionPatient)
+    place.ImagePositionPatient = [f"{x:.1E}", f" +{y:.0f} ", f"{z:.2f} "]
 
 
 def _spacing() -> list[Case]:
@@ -193,6 +201,13 @@ def _groups() -> list[Case]:
         SegFactory.of_masks(of, orientation=o, places={"orientation": "frame"}) for o in (AXIAL, OBLIQUE)
     )
     return [
+        good(
+            "E50:rounded",
+            "PlaneOrientation per frame, equal up to 1e-6",
+            _turned_a_little(two[0]),
+            of,
+            tolerance_mm=1e-4,
+        ),
         good("E50", "PlaneOrientation per frame, all equal", two[0], of),
         Case(
             "E51",
@@ -224,6 +239,16 @@ def _groups() -> list[Case]:
             "missing-frame-of-reference",
         ),
     ]
+
+
+def _turned_a_little(seg: SegFactory) -> SegFactory:
+    def edited(k: int) -> Edit:
+        def edit(groups: Dataset) -> None:
+            groups.PlaneOrientationSequence[0].ImageOrientationPatient = [1, 0, 0, 0, 1, f"{k * 3e-7:.9f}"]
+
+        return edit
+
+    return seg.but(frames=tuple(replace(f, edit=edited(f.k)) for f in seg.frames))
 
 
 def _joined(first: SegFactory, second: SegFactory) -> SegFactory:

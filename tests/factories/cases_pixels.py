@@ -78,6 +78,7 @@ def _fractional() -> list[Case]:
     few = {1: np.random.default_rng(0).choice(np.array([0, 12, 33, 48], np.uint8), (4, 7, 9))}
     few[1][:, 0, :4] = (0, 12, 33, 48)
     fractional = {"kind": "FRACTIONAL"}
+    shared = {1: masks()[1], 2: np.roll(masks()[1], 1, axis=2)}
     return [
         _fraction_case("E6", "FRACTIONAL PROBABILITY", full),
         _fraction_case("E7", "FRACTIONAL OCCUPANCY", full, fraction_type="OCCUPANCY"),
@@ -103,6 +104,14 @@ def _fractional() -> list[Case]:
             SegFactory.of_masks(pseudo, **fractional),
             masks(),
             "pseudo-binary-fractional",
+        ),
+        good(
+            "E10:overlap",
+            "masks in disguise that share voxels",
+            SegFactory.of_masks({n: m.astype(np.uint8) * 255 for n, m in shared.items()}, **fractional),
+            shared,
+            "pseudo-binary-fractional",
+            may={"segments-overlap"},
         ),
         good(
             "E11",
@@ -134,6 +143,9 @@ def _label_maps() -> list[Case]:
         padding_value=255,
     )
     total = SegFactory.of_labels(small, described=(0, 1, 2), edit=_liver_as_zero)
+    holed = small.copy()
+    holed[:, 3, 3] = 255
+    both = SegFactory.of_labels(holed, described=(0, 1, 2), padding_value=255, edit=_liver_as_zero)
     extra = labelled(numbers=(1, 2, 7))
     twice = SegFactory.of_labels(small)
     other = np.roll(small[1], 1, axis=1)
@@ -159,6 +171,13 @@ def _label_maps() -> list[Case]:
             total,
             {0: small == 0, **_labels_of(small)},
             "zero-is-segment",
+        ),
+        Case(
+            "E18:padding",
+            "0 is a real segment, PixelPaddingValue 255 is background",
+            both.build,
+            Answer({n: holed == n for n in (0, 1, 2)}, both.affine, background=255),
+            findings=frozenset({"zero-is-segment"}),
         ),
         good(
             "E19",

@@ -1,19 +1,16 @@
-"""Edge cases E68 to E91: what the voxels mean."""
+"""Edge cases E68 to E83: which voxels are which segment's."""
 
 from __future__ import annotations
 
-import struct
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from pydicom import config
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from tests.factories.case import Case, bad, good, labelled, masks
-from tests.factories.seg import UID, Edit, SegFactory, concept
+from tests.factories.seg import UID, Edit, SegFactory
 
 
 def segment_cases() -> list[Case]:
@@ -24,9 +21,6 @@ def segment_cases() -> list[Case]:
         *_references(),
         *_dimensions(),
         *_sources(),
-        *_codes(),
-        *_descriptions(),
-        *_texts(),
     ]
 
 
@@ -55,7 +49,8 @@ def in_segment(seg: SegFactory, **attributes: Any) -> SegFactory:
     return seg.but(edit=edit)
 
 
-def _frame_edit(seg: SegFactory, edit: Edit) -> SegFactory:
+def edit_frames(seg: SegFactory, edit: Edit) -> SegFactory:
+    """With the functional groups of every frame edited."""
     return seg.but(frames=tuple(replace(f, edit=edit) for f in seg.frames))
 
 
@@ -185,7 +180,7 @@ def _references() -> list[Case]:
         groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber = [1, 2]
 
     assumed, unresolved = "assumed-segment", "unresolved-segment"
-    absent, several = _frame_edit(lone, without_number), _frame_edit(seg, two_numbers)
+    absent, several = edit_frames(lone, without_number), edit_frames(seg, two_numbers)
     return [
         good("E78", "ReferencedSegmentNumber shared by all frames", lone.but(places=everywhere), one),
         good("E79", "frames that name no segment, of one", lone.but(places=nowhere), one, assumed),
@@ -204,7 +199,7 @@ def _dimensions() -> list[Case]:
         def edit(groups: Dataset) -> None:
             groups.FrameContentSequence[0].DimensionIndexValues = value
 
-        return _frame_edit(seg, edit)
+        return edit_frames(seg, edit)
 
     def no_content(groups: Dataset) -> None:
         del groups.FrameContentSequence
@@ -215,9 +210,9 @@ def _dimensions() -> list[Case]:
     return [
         good("E80", "DimensionIndexValues 1, 1 for all frames", index([1, 1]), of),
         good("E80:short", "DimensionIndexValues too short", index([1]), of),
-        good("E80:absent", "DimensionIndexValues absent", _frame_edit(seg, no_index), of, **may),
+        good("E80:absent", "DimensionIndexValues absent", edit_frames(seg, no_index), of, **may),
         good("E81", "no DimensionIndexSequence", edited(seg, "DimensionIndexSequence", None), of, **may),
-        good("E81:content", "no FrameContentSequence", _frame_edit(seg, no_content), of, **may),
+        good("E81:content", "no FrameContentSequence", edit_frames(seg, no_content), of, **may),
     ]
 
 
@@ -241,7 +236,7 @@ def _sources() -> list[Case]:
         assert volume.header.source_series_uids == ()
 
     return [
-        good("E82", "no DerivationImageSequence", _frame_edit(seg, no_derivation), of),
+        good("E82", "no DerivationImageSequence", edit_frames(seg, no_derivation), of),
         good(
             "E82:series",
             "no ReferencedSeriesSequence",
@@ -251,199 +246,3 @@ def _sources() -> list[Case]:
         ),
         good("E83", "source images referenced twice", seg.but(edit=twice), of, check=each_once),
     ]
-
-
-def _long_meaning() -> Sequence:
-    sequence = concept("10200004", "SCT", "x")
-    item = sequence[0]
-    item["CodeMeaning"] = DataElement(0x00080104, "LO", "meaning " * 10, validation_mode=config.IGNORE)
-    return sequence
-
-
-def _odd_code(keyword: str, value: str) -> Sequence:
-    sequence = concept("1", "SCT", "Liver")
-    del sequence[0].CodeValue
-    setattr(sequence[0], keyword, value)
-    return sequence
-
-
-def _typed(value: str, scheme: str) -> Any:
-    def check(volume: Any) -> None:
-        kind = volume.segment(1).type
-        assert (kind.value, kind.scheme) == (value, scheme)
-
-    return check
-
-
-def _codes() -> list[Case]:
-    one = {1: masks()[1]}
-    seg = SegFactory.of_masks(one)
-    incomplete = "incomplete-code"
-    key = "SegmentedPropertyTypeCodeSequence"
-    urn = "urn:oid:2.16.840.1.113883.6.24"
-    no_value = concept("1", "SCT", "Liver")
-    del no_value[0].CodeValue
-    retired = in_segment(seg, **{key: concept("T-62000", "SRT", "Liver")})
-
-    def untyped(volume: Any) -> None:
-        assert volume.segment(1).type is None
-
-    def long_meaning(volume: Any) -> None:
-        assert volume.segment(1).type.meaning == ("meaning " * 10).strip()
-
-    return [
-        good(
-            "E85:long",
-            "LongCodeValue",
-            in_segment(seg, **{key: _odd_code("LongCodeValue", "621566751000087104")}),
-            one,
-            check=_typed("621566751000087104", "SCT"),
-        ),
-        good(
-            "E85:urn",
-            "URNCodeValue",
-            in_segment(seg, **{key: _odd_code("URNCodeValue", urn)}),
-            one,
-            check=lambda volume: _typed(urn, "SCT")(volume),
-        ),
-        good(
-            "E85:absent", "no type sequence", in_segment(seg, **{key: None}), one, incomplete, check=untyped
-        ),
-        good(
-            "E85:empty",
-            "empty type sequence",
-            in_segment(seg, **{key: Sequence([])}),
-            one,
-            incomplete,
-            check=untyped,
-        ),
-        good("E85:value", "a code without value", in_segment(seg, **{key: no_value}), one, incomplete),
-        good(
-            "E85:meaning",
-            "CodeMeaning of 80 characters",
-            in_segment(seg, **{key: _long_meaning()}),
-            one,
-            check=long_meaning,
-        ),
-        good("E86", "a retired SRT code", retired, one, "retired-code", check=_typed("T-62000", "SRT")),
-    ]
-
-
-def _descriptions() -> list[Case]:
-    one = {1: masks()[1]}
-    seg = SegFactory.of_masks(one)
-    left, upper = concept("7771000", "SCT", "Left"), concept("261183002", "SCT", "Upper")
-    region = concept("10200004", "SCT", "Liver")
-    region[0].AnatomicRegionModifierSequence = Sequence([*left, *upper])
-    kind = concept("10200004", "SCT", "Liver")
-    kind[0].SegmentedPropertyTypeModifierCodeSequence = Sequence([*left, *upper])
-    rich = in_segment(seg, SegmentedPropertyTypeCodeSequence=kind, AnatomicRegionSequence=region)
-    coloured = in_segment(seg, RecommendedDisplayCIELabValue=[34885, 53485, 50171])
-    grey = in_segment(seg, RecommendedDisplayGrayscaleValue=40_000)
-
-    def all_modifiers(volume: Any) -> None:
-        segment = volume.segment(1)
-        assert [c.value for c in segment.type_modifiers] == ["7771000", "261183002"]
-        assert [c.value for c in segment.regions] == ["10200004"]
-        assert [c.value for c in segment.region_modifiers] == ["7771000", "261183002"]
-
-    def colour(expected: tuple[int, int, int] | None) -> Any:
-        def check(volume: Any) -> None:
-            assert volume.segment(1).cielab == expected
-
-        return check
-
-    def algorithm(kind: str | None) -> Any:
-        def check(volume: Any) -> None:
-            assert volume.segment(1).algorithm_type == kind
-
-        return check
-
-    missing = "missing-algorithm"
-    no_type = in_segment(seg, SegmentAlgorithmType=None, SegmentAlgorithmName=None)
-    bad_type = in_segment(seg, SegmentAlgorithmType="MAGIC")
-    return [
-        good("E84", "SegmentAlgorithmType absent", no_type, one, missing, check=algorithm(None)),
-        good("E84:bad", "SegmentAlgorithmType MAGIC", bad_type, one, missing),
-        good("E87", "two modifiers of type and of region", rich, one, check=all_modifiers),
-        good("E88", "no recommended color", seg, one, check=colour(None)),
-        good("E88:lab", "a CIELab color", coloured, one, check=colour((34885, 53485, 50171))),
-        good("E88:gray", "a grayscale value only", grey, one, check=colour(None)),
-    ]
-
-
-def _texts() -> list[Case]:
-    one = {1: masks()[1]}
-    seg = SegFactory.of_masks(one)
-
-    def label_in(charset: str | list[str], text: str) -> tuple[SegFactory, Any]:
-        def edit(ds: Dataset) -> None:
-            ds.SpecificCharacterSet = charset
-            ds.SegmentSequence[0].SegmentLabel = text
-
-        def check(volume: Any) -> None:
-            assert volume.segment(1).label == text
-
-        return seg.but(edit=edit), check
-
-    texts = {
-        "utf8": ("ISO_IR 192", "Läber 肝臓"),
-        "latin1": ("ISO_IR 100", "Läber"),
-        "jp": (["", "ISO 2022 IR 87"], "肝臓"),
-        "kr": (["", "ISO 2022 IR 149"], "간"),
-        "gb18030": ("GB18030", "肝脏"),
-    }
-    cases = []
-    for name, (charset, text) in texts.items():
-        file, check = label_in(charset, text)
-        cases.append(good(f"E89:{name}", f"SegmentLabel in {charset}", file, one, check=check))
-
-    def tracked(volume: Any) -> None:
-        assert volume.segment(1).tracking_id == "lesion"
-        assert volume.segment(1).tracking_uid is None
-
-    def unnamed(volume: Any) -> None:
-        assert not volume.segment(1).label
-
-    def same_labels(ds: Dataset) -> None:
-        for item in ds.SegmentSequence:
-            item.SegmentLabel = "Liver"
-
-    two = masks()
-    tracking = in_segment(seg, TrackingID="lesion")
-    return [
-        *cases,
-        good("E90", "TrackingID without TrackingUID", tracking, one, check=tracked),
-        good("E90:empty", "an empty SegmentLabel", in_segment(seg, SegmentLabel=""), one, check=unnamed),
-        good("E90:same", "two segments of one label", SegFactory.of_masks(two, edit=same_labels), two),
-        good("E91", "private attributes and sequences within the items", seg.but(edit=_private), one),
-        good(
-            "E91:undefined",
-            "private sequences of undefined length",
-            seg.but(edit=_private, undefined_length=True),
-            one,
-        ),
-        good("E91:UN", "an UN element of undefined length, in Implicit VR inside", _with_unknown(seg), one),
-    ]
-
-
-def _private(ds: Dataset) -> None:
-    for groups in (ds, ds.SegmentSequence[0], *ds.PerFrameFunctionalGroupsSequence):
-        block = groups.private_block(0x0011, "FACTORY", create=True)
-        inner = Dataset()
-        inner.add_new(0x00280010, "US", 9)  # Rows, where only a careless search would take it
-        block.add_new(0x01, "SQ", Sequence([inner]))
-        block.add_new(0x02, "LO", "text")
-
-
-def _with_unknown(seg: SegFactory) -> SegFactory:
-    item = struct.pack("<HHI", 0x0028, 0x0010, 2) + struct.pack("<H", 9)
-    value = b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + item + b"\xfe\xff\x0d\xe0\0\0\0\0"
-
-    def edit(groups: Dataset) -> None:
-        groups.private_block(0x0011, "FACTORY", create=True)
-        unknown = DataElement(0x00111003, "UN", value)
-        unknown.is_undefined_length = True
-        groups.add(unknown)
-
-    return _frame_edit(seg, edit)

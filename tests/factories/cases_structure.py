@@ -27,10 +27,16 @@ def _lengths() -> list[Case]:
     of = masks()
     seg = SegFactory.of_masks(of, undefined_length=True)
     return [
+        good("E92:groups", "group lengths, as of old", SegFactory.of_masks(of, edit=_group_lengths), of),
         good("E92", "sequences and items of undefined length", seg, of),
         good("E92:implicit", "undefined lengths in Implicit VR", seg.but(syntax=S.IMPLICIT), of),
         good("E92:big", "undefined lengths in Big Endian", seg.but(syntax=S.BIG_ENDIAN), of),
     ]
+
+
+def _group_lengths(ds: Dataset) -> None:
+    for group in (0x0008, 0x0020, 0x0028):
+        ds.add_new((group << 16), "UL", 100)
 
 
 def _offset_tables() -> list[Case]:
@@ -81,6 +87,7 @@ def _pixel_lengths() -> list[Case]:
         findings=frozenset({"truncated-frames"}),
         options={"strict_length": False},
     )
+    zeros, noise = b"\0" * 512, b"\xff\xfeabc"
     trailing = element(0xFFFC, 0xFFFC, "OB", b"\0" * 64)
     return [
         bad("E96", "PixelData ends within the last frame", lambda: seg.build()[:-20], "truncated"),
@@ -99,6 +106,10 @@ def _pixel_lengths() -> list[Case]:
             "trailing-bytes",
         ),
         Case("E97:element", "DataSetTrailingPadding", lambda: seg.build() + trailing, answer(seg, of)),
+        Case("E97:zeros", "zeros behind the last element", lambda: seg.build() + zeros, answer(seg, of)),
+        Case(
+            "E97:noise", "a few bytes behind the last element", lambda: seg.build() + noise, answer(seg, of)
+        ),
         good(
             "E98",
             "PixelData of odd length, not padded",

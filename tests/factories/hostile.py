@@ -15,7 +15,7 @@ from pydicom.tag import Tag
 
 from tests.factories import codecs
 from tests.factories import seg as S
-from tests.factories.case import masks
+from tests.factories.case import labelled, masks
 from tests.factories.cases_geometry import at_z
 from tests.factories.seg import SegFactory, element
 
@@ -93,6 +93,11 @@ def _claims() -> list[Hostile]:
         _hostile("sequence-length-too-short", _sequence_length(9), *outside, "missing-attribute"),
         _hostile("zero-rows", _with(Rows=0), "invalid-attribute"),
         _hostile("zero-columns", _with(Columns=0), "invalid-attribute"),
+        _hostile(
+            "segment-0-of-BINARY", SegFactory.of_masks({0: np.ones((2, 9, 9), bool)}), "invalid-attribute"
+        ),
+        _hostile("samples-per-pixel-3", _with(SamplesPerPixel=3), "invalid-attribute"),
+        _hostile("LABELMAP-of-1-bit", SegFactory.of_labels(labelled(), bits=1), "invalid-attribute"),
         _hostile("bits-allocated-32", _with(BitsAllocated=32), "invalid-attribute"),
         _hostile("no-segments", _nameless(), "missing-attribute", "unresolved-segment"),
     ]
@@ -242,10 +247,17 @@ def _codec_lies() -> list[Hostile]:
     def no_frames() -> bytes:
         return plain.but(syntax=S.RLE).header() + codecs.encapsulate([])
 
+    def frames_of(number: int) -> Callable[[], bytes]:
+        seg = plain.but(syntax=S.RLE)
+        return lambda: seg.header() + codecs.encapsulate([codecs.rle(plain.frames[0].pixels, 1)] * number)
+
     def garbage() -> bytes:
         return tricky.header() + codecs.encapsulate([b"\xff\x4f\xff\x51" + b"\xff" * 60] * count)
 
     return [
+        *_other_sizes(),
+        _hostile("more-frames-than-described", frames_of(count + 1), "frame-count-mismatch"),
+        _hostile("fewer-frames-than-described", frames_of(count - 1), "frame-count-mismatch", "truncated"),
         _hostile("RLE-segments-outside", rle(header(1, 0xFFFFFFF0)), failed),
         _hostile("RLE-many-segments", rle(header(0xFFFFFFFF, 64)), failed),
         _hostile("RLE-no-segments", rle(header(0)), failed),
@@ -253,6 +265,35 @@ def _codec_lies() -> list[Hostile]:
         _hostile("RLE-shorter-than-header", rle(b"\1\0\0\0"), failed),
         _hostile("JPEG-2000-garbage", garbage, failed),
         _hostile("no-fragments", no_frames, failed, "frame-count-mismatch", "truncated"),
+    ]
+
+
+def _other_sizes() -> list[Hostile]:
+    """Code streams of other sizes than Rows and Columns, and such that claim 60,000 squared."""
+    wide = SegFactory.of_masks({1: np.ones((2, 34, 36), bool)})
+
+    def claims(side: int) -> Callable[[Dataset], None]:
+        def edit(ds: Dataset) -> None:
+            ds.Rows = ds.Columns = side
+
+        return edit
+
+    made = []
+    for syntax in (S.JPEG_2000, S.JPEG_LS, S.RLE, S.DEFLATED_FRAME, S.ENCAPSULATED_UNCOMPRESSED):
+        for side in (16, 64):
+            seg = wide.but(syntax=syntax, edit=claims(side))
+            made.append(_hostile(f"{side}-squared-of-{syntax}", seg, "codec-failed", "inflate-limit"))
+    size = struct.pack(">II", 60_000, 60_000)
+    large = codecs.jpeg_2000(wide.frames[0].pixels, 1).replace(struct.pack(">II", 36, 34), size)
+    j2k, frame = wide.but(syntax=S.JPEG_2000), codecs.jpeg_lossless(wide.frames[0].pixels, 8)
+    jls = wide.but(syntax=S.JPEG_LS)
+    larger = frame.replace(struct.pack(">HH", 34, 36), struct.pack(">HH", 60_000, 60_000))
+    return [
+        *made,
+        _hostile(
+            "JPEG-2000-of-60000", lambda: j2k.header() + codecs.encapsulate([large] * 2), "codec-failed"
+        ),
+        _hostile("JPEG-LS-of-60000", lambda: jls.header() + codecs.encapsulate([larger] * 2), "codec-failed"),
     ]
 
 
