@@ -76,3 +76,7 @@ def _report(error: Exception) -> int:
         file=sys.stderr,
     )
     return 1
+
+
+if __name__ == "__main__":
+    main()

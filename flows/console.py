@@ -86,6 +86,14 @@ def bytes_text(count: float) -> str:
     raise AssertionError
 
 
+def duration_text(seconds: float) -> str:
+    """``5_400`` as ``1.5 h``."""
+    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 @contextmanager
 def progress(label: str, total: int, unit: str = "series") -> Iterator[Callable[[int, int], None]]:
     """Show progress on stderr; yields a function taking (items done, bytes done) since the last call."""
@@ -148,8 +156,8 @@ def _lines(label: str, total: int, unit: str) -> Iterator[Callable[[int, int], N
         if done >= total or now - last >= _PLAIN_INTERVAL_S:
             last = now
             rate = moved / max(now - start, 1e-9)
-            size = f", {bytes_text(moved)}, {bytes_text(rate)}/s" if moved else ""
-            note(f"{label}: {done:,} of {total:,} {unit}{size}")
+            pace = f", {bytes_text(moved)}, {bytes_text(rate)}/s" if moved else ""
+            note(f"{label}: {done:,} of {total:,} {unit}{pace}")
 
     yield advance
 

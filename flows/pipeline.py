@@ -16,15 +16,19 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.assemble import open_run
 from flows.console import progress
+from segtools.errors import Transient
 from segtools.run.cohort import exit_code
 
 if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
     from segtools.report.summary import Summary
     from segtools.run.cohort import CohortRun
     from segtools.run.ledger import Outcome
     from segtools.series import SelectedSeries
 
 _ARTIFACT_INTERVAL_S = 5.0
+_PASSING = ("query-unavailable", "network-unavailable")
 
 
 class Stage:
@@ -35,7 +39,19 @@ class Stage:
         self.pending: list[SelectedSeries] = []
 
 
-@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60], retry_jitter_factor=0.5)
+def _may_heal(_task: object, _run: object, state: State[Any]) -> bool:
+    """Only what may go away by itself is tried again: a wrong cohort is told at once."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, Transient) or getattr(error, "code", None) in _PASSING
+
+
+@task(
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[10, 60],
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_may_heal,
+)
 def select(stage: Stage) -> int:
     """Ask the tables which series the cohort is; the number that are new or changed."""
     selection = stage.run.select()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -124,10 +124,23 @@ class Settings(BaseSettings):
             from segtools.select import LocalEngine
 
             return LocalEngine(memory_limit=engine.memory_limit)
-        from segtools.select.bigquery import BigQueryEngine
+        from segtools.select import BigQueryEngine
 
-        names = {f.name for f in fields(BigQueryEngine)}
-        return BigQueryEngine(**{k: v for k, v in engine.model_dump().items() if k in names})
+        if engine.project is None:
+            raise SpecError(
+                "settings-invalid",
+                "engine.kind is bigquery, but engine.project is not set.",
+                hint="Name the Google Cloud project that is billed: --set engine.project=NAME.",
+                key="engine.project",
+            )
+        return BigQueryEngine(
+            project=engine.project,
+            location=engine.location,
+            maximum_bytes_billed=engine.maximum_bytes_billed,
+            credentials_file=str(engine.credentials_file) if engine.credentials_file else None,
+            api_endpoint=engine.api_endpoint,
+            price_usd_per_tib=engine.price_usd_per_tib,
+        )
 
     def make_executor(self) -> ExecutorOptions:
         """Executor options; as many workers as cores, if none are given."""

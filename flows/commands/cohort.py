@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.console import bytes_text, note, print_json, print_rows, print_table, progress, summary_lines
+from flows.console import (
+    bytes_text,
+    duration_text,
+    note,
+    print_json,
+    print_rows,
+    print_table,
+    progress,
+    summary_lines,
+)
 from segtools.errors import EnvironmentProblem, FetchError, SegtoolsError
 
 if TYPE_CHECKING:
@@ -62,14 +71,38 @@ def plan(cohort: str, /, *, where: Where = Where(), json: bool = False) -> None:
     json
         Machine-readable output.
     """
-    from segtools.select.plan import plan as make_plan
+    from segtools.select import plan as make_plan
 
-    spec, settings, selection = _select(cohort, where)
-    made = make_plan(selection, spec, settings.make_sources(spec, where.index), settings.make_engine())
+    spec, _, selection = _select(cohort, where)
+    made = make_plan(selection, spec)
     if json:
         print_json(made.to_dict())
         return
-    summary_lines(made.lines())
+    release = f"IDC v{made.idc_version}" if made.idc_version else "own archive"
+    segments = "unknown: no segment table was asked" if made.segments is None else made.segments
+    cost = f"{bytes_text(made.query_bytes)}, USD {made.query_cost_usd:.2f}" if made.query_bytes else "none"
+    summary_lines(
+        [
+            ("cohort", f"{made.cohort} ({release}, {made.engine})"),
+            ("collections", _counted(made.collections)),
+            ("patients", made.patients),
+            ("series", made.series),
+            ("segments", segments),
+            ("download", bytes_text(made.bytes)),
+            ("disk needed", f"about {bytes_text(made.disk_bytes)}"),
+            ("time", f"about {duration_text(made.seconds)}, at 1 Gbit/s"),
+            ("query cost", cost),
+            ("licences", _counted(made.licenses)),
+            *([("non-commercial", f"{made.noncommercial} series")] if made.noncommercial else []),
+            ("to cite", _counted(made.citations)),
+        ]
+    )
+
+
+def _counted(counts: Mapping[str, int], limit: int = 6) -> str:
+    shown = [f"{name or 'not stated'} ({count:,})" for name, count in list(counts.items())[:limit]]
+    more = len(counts) - limit
+    return ", ".join(shown) + (f", and {more} more" if more > 0 else "")
 
 
 def run(
@@ -127,8 +160,8 @@ def run_cohort(
 
 
 def _run_flow(cohort: str, output: Path, where: Where, retry: tuple[str, ...]) -> dict[str, Any]:
-    # The console shows our own lines; everything is in the server's log.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
+    # The console shows our own lines; everything, tracebacks too, is in the server's log.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "segtools")
     if not os.environ.get("PREFECT_API_URL"):
         note("starting a Prefect server for this run (--direct runs without one) …")
@@ -169,10 +202,15 @@ def print_outcome(result: Mapping[str, Any], dataset: Path) -> None:
     )
     if result["failures"]:
         rows = [
-            {"code": failure["error_code"], "series": failure["series_count"], "example": failure["example"]}
+            {
+                "code": failure["code"],
+                "series": failure["series_count"],
+                "example": failure["examples"][0]["seg_series_uid"],
+                "why": failure["examples"][0]["message"],
+            }
             for failure in result["failures"]
         ]
-        print_rows(rows, ["code", "series", "example"], title="Failed")
+        print_rows(rows, ["code", "series", "example", "why"], title="Failed")
     summary_lines(
         [
             ("tables", dataset / "tables"),
@@ -250,9 +288,8 @@ def fetch(
     json
         Machine-readable output.
     """
-    from segtools.fetch.keep import keep_series
-
     from segtools.run.batches import cut
+    from segtools.run.keep import keep_series
     from segtools.series import iter_selection
 
     _, settings, selection = _select(cohort, where)
@@ -306,6 +343,6 @@ def structures(
 
 def schema() -> None:
     """JSON Schema of cohort files, for editors."""
-    from segtools.select.cohort import json_schema
+    from segtools.select import json_schema
 
     print_json(json_schema())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.console import note, print_json, summary_lines
+from flows.console import counting, note, print_json, summary_lines
 from segtools.errors import MissingError
 
 
@@ -80,3 +80,31 @@ def index(
         ]
     )
     return 0
+
+
+def mirror(
+    version: int | None = None,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+) -> None:
+    """Download IDC's segmentations table, for selection by structure.
+
+    It is one table of IDC's public Parquet export: no account is needed. An interrupted download
+    goes on where it stopped.
+
+    Parameters
+    ----------
+    version
+        IDC release; default: the newest that idc-index-data knows.
+    output
+        Folder of mirrors; default: the setting sources.mirror.
+    """
+    from flows.settings import load_settings
+    from segtools.select import mirror as download
+    from segtools.select.related import newest_release
+
+    folder = output or load_settings().sources.mirror.expanduser()
+    release = version if version is not None else newest_release()
+    note(f"mirroring segmentations of IDC v{release} into {folder} …")
+    note(f"wrote {download(folder, release)}")
