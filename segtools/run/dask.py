@@ -47,7 +47,9 @@ class DaskEngine:
         workers = sum(self.client.nthreads().values()) or options.workers
         self.window = options.window or 2 * workers
         self.batches: dict[Future[Any], Batch] = {}
-        self.completed = distributed.as_completed(loop=self.client.loop, with_results=False)
+        self.completed = distributed.as_completed(
+            loop=self.client.loop, with_results=True, raise_errors=False
+        )
         self.numbers = itertools.count()
 
     def submit(self, batch: Batch) -> None:
@@ -60,15 +62,15 @@ class DaskEngine:
 
     def wait(self) -> list[tuple[Batch, Any]]:
         """Wait for at least one answer, and release what it held on the cluster."""
-        futures = self.completed.next_batch(block=True)
-        answers = [(self.batches.pop(future), self._answer(future)) for future in futures]
-        for future in futures:
+        answers = []
+        for future, result in self.completed.next_batch(block=True):
+            answers.append((self.batches.pop(future), self._answer(future, result)))
             future.release()
         return answers
 
-    def _answer(self, future: Future[Any]) -> object:
+    def _answer(self, future: Future[Any], result: object) -> object:
         if future.status == "finished":
-            return future.result()
+            return result
         if future.status == "error":
             error = future.exception()  # type: ignore[no-untyped-call]
             if isinstance(error, distributed.KilledWorker):
@@ -96,7 +98,7 @@ def _local_cluster(options: ExecutorOptions) -> LocalCluster:
             threads_per_worker=1,
             processes=True,
             memory_limit=options.memory_bytes or 0,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             host="127.0.0.1",
         )
     return cluster

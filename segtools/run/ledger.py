@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from segtools.errors import DatasetError
 from segtools.files import replacing, write_error
@@ -69,6 +69,7 @@ class Outcome:
 
 
 _FIELDS = tuple(f.name for f in fields(Outcome))
+_TAIL_BYTES = 1 << 16
 _REQUIRED = frozenset(("seg_series_uid", "crdc_series_uuid", "settings_hash", "status"))
 
 
@@ -100,9 +101,10 @@ class Ledger:
             self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._lock()
             _repair(self._fd)
+            _sync_folder(folder)
         except OSError as error:
             raise write_error(error, self.path) from error
-        self.epoch = 1 + max((epoch for epoch, _ in _records(folder)), default=0)
+        self.epoch = 1 + max(map(_last_epoch, folder.glob("*.jsonl")), default=0)
 
     def __enter__(self) -> Self:
         return self
@@ -183,13 +185,35 @@ def _records(folder: Path) -> Iterator[tuple[int, Outcome]]:
     for path in sorted(folder.glob("*.jsonl")):
         with path.open("rb") as file:
             for line in file:
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(record, dict) and record.keys() >= _REQUIRED and line.endswith(b"\n"):
+                if record := _parsed(line):
                     known = {key: value for key, value in record.items() if key in _FIELDS}
                     yield int(record.get("epoch", 0)), Outcome(**known)
+
+
+def _last_epoch(path: Path) -> int:
+    """The highest epoch in a file: its last one, since each opening only appends."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        tail = [_parsed(line) for line in file]
+    return max((int(record.get("epoch", 0)) for record in tail if record), default=0)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    is_whole = isinstance(record, dict) and record.keys() >= _REQUIRED and line.endswith(b"\n")
+    return record if is_whole else None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _repair(fd: int) -> None:
@@ -197,7 +221,7 @@ def _repair(fd: int) -> None:
     size = os.fstat(fd).st_size
     end = size
     while end > 0:
-        start = max(0, end - 65_536)
+        start = max(0, end - _TAIL_BYTES)
         found = os.pread(fd, end - start, start).rfind(b"\n")
         if found >= 0:
             end = start + found + 1

@@ -36,7 +36,9 @@ class Cluster:
         self.folder = folder
         self.stack = stack
         self.file = folder / "scheduler.json"
-        self.scheduler = self._start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-show")
+        self.scheduler = self._start(
+            "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"
+        )
         self.workers = [self.worker() for _ in range(2)]
 
     @property
@@ -78,12 +80,11 @@ class Cluster:
             return client.scheduler.address
 
 
-@pytest.fixture
-def cluster(tmp_path):
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """One for all tests here: the first replaces the worker it kills, the last kills the scheduler."""
     with ExitStack() as stack:
-        folder = tmp_path / "dask"
-        folder.mkdir()
-        yield Cluster(folder, stack)
+        yield Cluster(tmp_path_factory.mktemp("dask"), stack)
 
 
 @pytest.fixture
