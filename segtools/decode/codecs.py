@@ -190,6 +190,7 @@ def _decode_jpegls(data: bytes, description: PixelDescription) -> Stored:
     _check_header(header, data, description, "JPEG-LS")
     import jpeg_ls
 
+    # On a broken scan CharLS 2.4 may count zeros to 2**31 before it gives up: seconds, then an error.
     try:
         raw, _ = jpeg_ls.decode_buffer(data)
     except (RuntimeError, ValueError, MemoryError) as error:
@@ -199,9 +200,7 @@ def _decode_jpegls(data: bytes, description: PixelDescription) -> Stored:
     )
 
 
-def _check_header(
-    header: JpegHeader | None, data: bytes, description: PixelDescription, name: str
-) -> None:
+def _check_header(header: JpegHeader | None, data: bytes, description: PixelDescription, name: str) -> None:
     """Compare what the codestream says of itself with the data set, before anything is allocated."""
     if header is None:
         raise _failed(f"it is no {name} codestream")
