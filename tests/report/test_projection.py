@@ -5,9 +5,10 @@ import tracemalloc
 import nibabel as nib
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from segtools.errors import DatasetError
+from segtools.report import projection
 from segtools.report.projection import MAXIMUM_PNG_BYTES, SIDE, project
 
 RED, GREEN, BLUE = (220, 60, 60), (60, 220, 60), (60, 60, 220)
@@ -166,13 +167,29 @@ def test_even_noise_stays_small():
         assert Image.open(io.BytesIO(png)).size == (SIDE, SIDE)
 
 
-def test_memory_is_of_a_slab_not_of_the_volume():
-    layer = np.zeros((512, 512, 512), np.uint8)
-    layer[100:400:50, 100:400, 100:400] = 1
+def test_memory_is_of_a_slab_not_of_the_voxels_set():
+    layer = np.ones((400, 256, 256), np.uint8)
     tracemalloc.start()
     try:
         project([layer], np.eye(4), COLORS)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < layer.nbytes / 2
+    assert peak < 6 * layer.nbytes, "one index of each voxel takes 8 bytes, and there are three"
+
+
+def test_slabs_do_not_show(monkeypatch, upright):
+    monkeypatch.setattr(projection, "_SLAB_VOXELS", 2000)
+    assert shown(body()) == upright
+
+
+def test_letters_stand_where_they_belong(upright):
+    for view, letters in (("coronal", "RLSI"), ("axial", "RLAP")):
+        rgb = picture(upright[view])
+        spots = ((10, 128), (246, 128), (128, 10), (128, 246))
+        for letter, (x, y) in zip(letters, spots, strict=True):
+            alone = Image.new("L", (20, 20))
+            ImageDraw.Draw(alone).text((10, 10), letter, 255, ImageFont.load_default(15), anchor="mm")
+            patch = rgb[y - 10 : y + 10, x - 10 : x + 10].mean(axis=2)
+            likeness = np.corrcoef(patch.ravel(), np.asarray(alone).ravel())[0, 1]
+            assert likeness > 0.98, (view, letter)
