@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 NO_SEGMENT, SEVERAL_SEGMENTS = -1, -2
+_DECIMAL_BYTES = 64
+"""Longest number of a DS taken seriously; PS3.5 6.2 allows 16 bytes, some writers use more."""
 NUMBER_OF_FRAMES = 0x00280008
 MAX_FRAMES = 2**31 - 1
 
@@ -50,8 +52,6 @@ class FrameTable:
         ReferencedSegmentNumber (0062,000B); -2 where it has several values.
     stack, moment : (F,) bytes ndarray
         StackID (0020,9056), and what tells time points apart, as encoded; empty where absent.
-    source_instance_uids : tuple of str
-        Of DerivationImageSequence, in order of first mention.
     is_slide : bool
         Frames have PlanePositionSlideSequence (0048,021A).
     findings : tuple of Finding
@@ -67,7 +67,6 @@ class FrameTable:
     segment: Ints
     stack: npt.NDArray[np.bytes_]
     moment: npt.NDArray[np.bytes_]
-    source_instance_uids: tuple[str, ...]
     is_slide: bool
     findings: tuple[Finding, ...] = ()
 
@@ -85,12 +84,10 @@ class FrameTable:
         columns: dict[str, Any] = {
             name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS
         }
-        uids = dict.fromkeys(uid for table in tables for uid in table.source_instance_uids)
         return replace(
             tables[0],
             count=sum(table.count for table in tables),
             quantum_mm=min(table.quantum_mm for table in tables),
-            source_instance_uids=tuple(uids),
             **columns,
         )
 
@@ -134,7 +131,6 @@ def read_frames(structure: Structure) -> FrameTable:
         segment=source.numbers(lockstep.SEGMENT),
         stack=source.keys(lockstep.STACK),
         moment=source.moments(),
-        source_instance_uids=source.texts(lockstep.SOURCE_INSTANCE),
         is_slide=source.has(lockstep.SLIDE_COLUMN),
         findings=tuple(findings),
     )
@@ -208,7 +204,7 @@ class _Source:
         table = np.full((max(len(distinct), 1), width), np.nan)
         quantum = np.inf
         for each, row in distinct.items():
-            numbers = parse_decimals(each)
+            numbers = parse_decimals(each) if len(each) <= _DECIMAL_BYTES * width else ()
             if len(numbers) == width:
                 table[row] = numbers
                 quantum = min(quantum, _quantum(each))
@@ -225,7 +221,7 @@ class _Source:
         if own is not None and self.structure.little_endian and (own.length == 2).all():
             octets = np.frombuffer(self.structure.raw, np.uint8)  # the common case, without bytes objects
             low, high = octets[own.offset[: self.count]], octets[own.offset[: self.count] + 1]
-            return low.astype(np.int64) | high.astype(np.int64) << 8
+            return self._once(chain, low.astype(np.int64) | high.astype(np.int64) << 8)
         order: Literal["little", "big"] = "little" if self.structure.little_endian else "big"
         cache: dict[bytes, int] = {}
         for each in set(raw := self.raw(chain)):
@@ -236,7 +232,16 @@ class _Source:
                 if len(each) > 2
                 else int.from_bytes(each, order)
             )
-        return self._spread(np.array([cache[each] for each in raw], np.int64))
+        return self._once(chain, self._spread(np.array([cache[each] for each in raw], np.int64)))
+
+    def _once(self, chain: Chain, numbers: Ints) -> Ints:
+        """The numbers, with -2 in frames that have the value more than once."""
+        repeats = self.own.more.get(chain, []) if self.own is not None else []
+        if repeats:
+            rows = np.concatenate([rows for rows, _, _ in repeats])
+            numbers = numbers.copy()
+            numbers[rows[rows < self.count]] = SEVERAL_SEGMENTS
+        return numbers
 
     def keys(self, chain: Chain) -> npt.NDArray[np.bytes_]:
         """(F,) bytes: the value as encoded, without padding."""
@@ -250,20 +255,17 @@ class _Source:
                 return self.keys(chain)
         return self._spread(np.zeros(1, "S1"))
 
-    def texts(self, chain: Chain) -> tuple[str, ...]:
-        """Distinct values of all ordinals, frame by frame."""
-        columns: list[list[bytes]] = []
-        for items in (self.own, self.shared):
-            if items is None:
-                continue
-            ordinals = sorted(ordinal for each, ordinal in items.values if each == chain)
-            columns += [self._bytes(items.values[chain, ordinal]) for ordinal in ordinals]
-        distinct: dict[bytes, None] = {}
-        for row in range(max(map(len, columns), default=0)):
-            for column in columns:
-                if row < len(column) and column[row]:
-                    distinct.setdefault(column[row])
-        return tuple(each.strip(b" \0").decode("latin-1") for each in distinct)
+
+def derivation_uids(structure: Structure) -> tuple[str, ...]:
+    """SOP Instance UIDs that DerivationImageSequence (0008,9124) names, in order of first mention."""
+    distinct: dict[bytes, None] = {}
+    for items in (structure.per_frame, _shared(structure)):
+        if items is not None:
+            for offset, length in zip(
+                *(each.tolist() for each in items.every(lockstep.SOURCE_INSTANCE)), strict=True
+            ):
+                distinct.setdefault(structure.raw[offset : offset + min(length, 64)])
+    return tuple(each.strip(b" \0").decode("latin-1") for each in distinct)
 
 
 def _quantum(raw: bytes) -> float:

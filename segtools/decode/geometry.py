@@ -31,6 +31,7 @@ Policy = Literal["tolerant", "strict"]
 ORIENTATION_TOLERANCE = 1e-3
 """Direction cosines that differ less are the same orientation."""
 _TOLERANCE: dict[Policy, float] = {"tolerant": 1e-2, "strict": 1e-4}
+_MAX_ORIENTATIONS = 64
 _FAR_MM = 1e7
 _SPACING_RANGE_MM = (1e-6, 1e4)
 _HINT_TOLERANCE = 0.02
@@ -119,24 +120,19 @@ def orientation_groups(table: FrameTable) -> Ints:
     """(F,) int64: index of the distinct orientation of each frame, in order of first mention."""
     if (table.orientation == table.orientation[:1]).all():
         return np.zeros(table.count, np.int64)
-    distinct, first, inverse = np.unique(
-        np.nan_to_num(table.orientation), axis=0, return_index=True, return_inverse=True
+    orientation = np.nan_to_num(table.orientation)
+    groups = np.full(table.count, -1, np.int64)
+    for group in range(_MAX_ORIENTATIONS):
+        left = groups < 0
+        if not left.any():
+            return groups
+        leader = orientation[np.argmax(left)]
+        groups[left & (np.abs(orientation - leader).max(axis=1) <= ORIENTATION_TOLERANCE)] = group
+    raise UnsupportedSegError(
+        "multiple-orientations",
+        f"ImageOrientationPatient (0020,0037) has {_MAX_ORIENTATIONS} values or more.",
+        tag="(0020,0037)",
     )
-    groups = np.full(len(distinct), -1, np.int64)
-    leaders: list[Floats] = []
-    for row in np.argsort(first):
-        for number, leader in enumerate(leaders):
-            if np.abs(distinct[row] - leader).max() <= ORIENTATION_TOLERANCE:
-                groups[row] = number
-                break
-        else:
-            if len(leaders) >= 64:
-                raise UnsupportedSegError(
-                    "multiple-orientations", "ImageOrientationPatient (0020,0037) has more than 64 values."
-                )
-            groups[row] = len(leaders)
-            leaders.append(distinct[row])
-    return groups[inverse.reshape(-1)]
 
 
 def _without_positions(table: FrameTable, rows: int, columns: int) -> Placement:

@@ -110,9 +110,7 @@ def size(structure: Structure) -> tuple[int, int]:
     return structure.integer(_ROWS) or 0, structure.integer(_COLUMNS) or 0
 
 
-def read_seg_header(
-    structure: Structure, kind: str, frame_count: int, derivation_uids: tuple[str, ...] = ()
-) -> SegHeader:
+def read_seg_header(structure: Structure, kind: str, frame_count: int) -> SegHeader:
     """Header of a file.
 
     Parameters
@@ -121,8 +119,6 @@ def read_seg_header(
     kind : str
         SegmentationType.
     frame_count : int
-    derivation_uids : tuple of str
-        Source images that the frames name; taken where the header names none.
     """
     text, uid = structure.text, structure.uid
     series, instances = _sources(structure)
@@ -145,7 +141,7 @@ def read_seg_header(
         manufacturer=text(0x00080070),
         model_name=text(0x00081090),
         source_series_uids=series,
-        source_instance_uids=instances or derivation_uids,
+        source_instance_uids=instances,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segtools.decode import header as seg_header
-from segtools.decode.frames import FrameTable, read_frames
+from segtools.decode.frames import FrameTable, derivation_uids, read_frames
 from segtools.decode.pixels import Frames, PixelDescription, open_frames
 from segtools.decode.structure import PER_FRAME_GROUPS, Structure, tag_text
 from segtools.decode.terms import read_segments
@@ -82,7 +82,9 @@ def open_instance(structure: Structure, *, strict_length: bool = True) -> Instan
                 "missing-frame-of-reference", "FrameOfReferenceUID (0020,0052) is absent.", tag="(0020,0052)"
             )
         )
-    header = seg_header.read_seg_header(structure, kind, table.count, table.source_instance_uids)
+    header = seg_header.read_seg_header(structure, kind, table.count)
+    if not header.source_instance_uids:
+        header = replace(header, source_instance_uids=derivation_uids(structure))
     return Instance(
         structure,
         kind,

@@ -102,8 +102,10 @@ class Items:
     Attributes
     ----------
     count : int
-    values : dict of (Chain, int) to Value
-        By path and by ordinal among the values of that path in one item.
+    values : dict of Chain to Value
+        The first value of each path.
+    more : dict of Chain to list of (rows, offsets, lengths)
+        Further values of a path, of items with several; int64 ndarrays of one length.
     after : int, bytes
         Where the sequence ends.
     cursor : Cursor
@@ -113,14 +115,30 @@ class Items:
     """
 
     count: int
-    values: dict[tuple[Chain, int], Value]
+    values: dict[Chain, Value]
+    more: dict[Chain, list[tuple[Int64s, Int64s, Int64s]]]
     after: int
     cursor: Cursor
     walked: int = 0
 
     def value(self, chain: Chain) -> Value | None:
         """Return the first value of that path; None where no item has it."""
-        return self.values.get((chain, 0))
+        return self.values.get(chain)
+
+    def every(self, chain: Chain) -> tuple[Int64s, Int64s]:
+        """Offsets and lengths of all values of that path, item by item, in file order."""
+        rows, offsets, lengths = [], [], []
+        if (value := self.value(chain)) is not None:
+            has = np.flatnonzero(value.offset >= 0)
+            rows, offsets, lengths = [has], [value.offset[has]], [value.length[has]]
+        for row, offset, length in self.more.get(chain, []):
+            rows.append(row)
+            offsets.append(offset)
+            lengths.append(length)
+        if not rows:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        order = np.argsort(np.concatenate(offsets), kind="stable")
+        return np.concatenate(offsets)[order], np.concatenate(lengths)[order]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +244,7 @@ def _follow(cursor: Cursor, starts: Int64s, last: int, limit: int, after: int) -
     """Follow templates through the items; None if an item does not end where the next one starts."""
     count = len(starts)
     ends = np.append(starts[1:], last) if count else starts
-    values: dict[tuple[Chain, int], Value] = {}
+    found = _Found(count)
     pending = np.arange(count)
     templates = walked = 0
     reader = _Lockstep(cursor, limit) if count > 4 and cursor.little_endian else None
@@ -235,33 +253,36 @@ def _follow(cursor: Cursor, starts: Int64s, last: int, limit: int, after: int) -
         trace = _trace(cursor, int(starts[first]), limit)
         if trace.end != ends[first]:
             return None
-        _store(values, trace.captures, first, count)
+        for key, (offset, length) in trace.captures.items():
+            found.add(key, np.array([first]), np.array([offset]), np.array([length]))
         pending = pending[1:]
         walked += 1
         if reader is None or templates >= _MAX_TEMPLATES or len(trace.steps) > _MAX_STEPS:
             continue
         templates += 1
-        done = reader.run(trace.steps, starts, ends, pending, values, count)
+        done = reader.run(trace.steps, starts, ends, pending, found)
         pending = pending[~done]
-    return Items(count, values, after, cursor, walked)
+    return Items(count, found.values, found.more, after, cursor, walked)
 
 
-def _store(
-    values: dict[tuple[Chain, int], Value],
-    captures: dict[tuple[Chain, int], tuple[int, int]],
-    index: int,
-    count: int,
-) -> None:
-    for key, (offset, length) in captures.items():
-        value = _column(values, key, count)
-        value.offset[index] = offset
-        value.length[index] = length
+class _Found:
+    """Wanted values of the items followed so far."""
 
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.values: dict[Chain, Value] = {}
+        self.more: dict[Chain, list[tuple[Int64s, Int64s, Int64s]]] = {}
 
-def _column(values: dict[tuple[Chain, int], Value], key: tuple[Chain, int], count: int) -> Value:
-    if key not in values:
-        values[key] = Value(np.full(count, -1, np.int64), np.zeros(count, np.int64))
-    return values[key]
+    def add(self, key: tuple[Chain, int], rows: Int64s, offset: Int64s, length: Int64s) -> None:
+        """Note one value of some items; `key` is its path and its ordinal in the item."""
+        chain, ordinal = key
+        if ordinal:
+            self.more.setdefault(chain, []).append((rows, offset, length))
+            return
+        if chain not in self.values:
+            self.values[chain] = Value(np.full(self.count, -1, np.int64), np.zeros(self.count, np.int64))
+        self.values[chain].offset[rows] = offset
+        self.values[chain].length[rows] = length
 
 
 def _trace(cursor: Cursor, position: int, limit: int) -> _Trace:
@@ -371,8 +392,7 @@ class _Lockstep:
         starts: Int64s,
         ends: Int64s,
         pending: Int64s,
-        values: dict[tuple[Chain, int], Value],
-        count: int,
+        found: _Found,
     ) -> npt.NDArray[np.bool_]:
         """Follow a template through the `pending` items; which of them fitted it to the end."""
         alive = np.arange(len(pending))
@@ -407,9 +427,7 @@ class _Lockstep:
         done[alive[fits]] = True
         rows = pending[alive[fits]]
         for key, offset, length in captured:
-            value = _column(values, key, count)
-            value.offset[rows] = offset[fits]
-            value.length[rows] = length[fits]
+            found.add(key, rows, offset[fits], length[fits])
         return done
 
     def _header(self, step: _Step, position: Int64s) -> tuple[Int64s, Int64s, npt.NDArray[np.bool_]]:

@@ -30,6 +30,8 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 SHARED_GROUPS, PER_FRAME_GROUPS = 0x52009229, 0x52009230
 _TRANSFER_SYNTAX, _META_LENGTH = 0x00020010, 0x00020000
+_TEXT_BYTES, _NUMBER_BYTES = 10240, 4096
+"""Longest text (PS3.5 6.2: LT) and longest list of numbers that are looked at."""
 _IMPLICIT_IS = frozenset({0x00280008, 0x00200013})
 
 
@@ -97,17 +99,18 @@ class Structure:
 
     # --- values --------------------------------------------------------------------------------
 
-    def value(self, element: Element | int | None) -> bytes:
-        """Value bytes of an element (or of a top-level tag); empty where it is absent."""
+    def value(self, element: Element | int | None, most: int | None = None) -> bytes:
+        """Value bytes of an element (or of a top-level tag), or the first `most`; empty where absent."""
         if isinstance(element, int):
             element = self.elements.get(element)
         if element is None or element.length < 0:
             return b""
-        return self.raw[element.offset : element.offset + element.length]
+        length = element.length if most is None else min(element.length, most)
+        return self.raw[element.offset : element.offset + length]
 
     def text(self, element: Element | int | None) -> str | None:
         """Text without padding, decoded by SpecificCharacterSet; None where absent or empty."""
-        raw = self.value(element).strip(b" \0")
+        raw = self.value(element, _TEXT_BYTES).strip(b" \0")
         if not raw:
             return None
         if raw.isascii() and b"\x1b" not in raw:
@@ -118,7 +121,7 @@ class Structure:
 
     def uid(self, element: Element | int | None) -> str | None:
         """UID without padding; None where absent or empty. Not validated."""
-        return self.value(element).strip(b" \0").decode("latin-1") or None
+        return self.value(element, _NUMBER_BYTES).strip(b" \0").decode("latin-1") or None
 
     def integers(self, element: Element | int | None) -> tuple[int, ...]:
         """Integers of a US, SS, UL, SL or IS element; empty where absent or no integers."""
@@ -126,7 +129,7 @@ class Structure:
             element = self.elements.get(element)
         if element is None:
             return ()
-        raw = self.value(element)
+        raw = self.value(element, _NUMBER_BYTES)
         if element.vr == "IS" or (not element.vr and element.tag in _IMPLICIT_IS):
             return tuple(int(v) for v in self._numbers(raw) if v == v and abs(v) < 2**63 and v == int(v))
         kind = {"SS": "h", "UL": "I", "SL": "i"}.get(element.vr, "H")
@@ -142,7 +145,7 @@ class Structure:
         """Numbers of a DS, FD or FL element; NaN for what is no finite number."""
         if isinstance(element, int):
             element = self.elements.get(element)
-        raw = self.value(element)
+        raw = self.value(element, _NUMBER_BYTES)
         if element is not None and element.vr in ("FD", "FL"):
             kind = "d" if element.vr == "FD" else "f"
             count = len(raw) // struct.calcsize(kind)

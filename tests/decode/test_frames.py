@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from segtools.decode import lockstep
-from segtools.decode.frames import read_frames
+from segtools.decode.frames import SEVERAL_SEGMENTS, derivation_uids, read_frames
 from segtools.decode.structure import open_structure
 from segtools.errors import CorruptSegError
 from tests.factories import seg as S
@@ -32,12 +32,13 @@ def walked(data: bytes) -> lockstep.Items:
     starts, after, last = lockstep._locate(
         structure.cursor, element.offset, end or structure.cursor.size, None
     )
-    values: dict = {}
+    found = lockstep._Found(len(starts))
     for row, start in enumerate(starts):
         trace = lockstep._trace(structure.cursor, int(start), structure.cursor.size)
-        lockstep._store(values, trace.captures, row, len(starts))
+        for key, (offset, length) in trace.captures.items():
+            found.add(key, *(np.array([number]) for number in (row, offset, length)))
     assert last <= after
-    return lockstep.Items(len(starts), values, after, structure.cursor)
+    return lockstep.Items(len(starts), found.values, found.more, after, structure.cursor)
 
 
 def same(items: lockstep.Items, other: lockstep.Items) -> bool:
@@ -49,6 +50,11 @@ def same(items: lockstep.Items, other: lockstep.Items) -> bool:
             np.array_equal(items.values[key].offset, value.offset)
             and np.array_equal(items.values[key].length, value.length)
             for key, value in other.values.items()
+        )
+        and all(
+            np.array_equal(ours, theirs)
+            for chain in (*other.values, *other.more)
+            for ours, theirs in zip(items.every(chain), other.every(chain), strict=True)
         )
     )
 
@@ -98,8 +104,8 @@ def test_items_of_several_kinds(undefined, count_of, most_walked):
     assert items is not None
     assert same(items, walked(data))
     assert items.walked <= most_walked
-    expected = {f"{UID}.7.{f}.{n}" for f in range(18) for n in range(count_of(f))}
-    assert set(read_frames(open_structure(data)).source_instance_uids) == expected
+    expected = [f"{UID}.7.{f}.{n}" for f in range(18) for n in range(count_of(f))]
+    assert list(derivation_uids(open_structure(data))) == expected
 
 
 def test_a_header_that_differs_in_one_item_is_noticed():
@@ -179,3 +185,14 @@ def test_rows_of_some_frames_and_of_several_tables():
     assert whole.count == 8
     assert np.array_equal(whole.position, table.position)
     assert np.array_equal(whole.segment, table.segment)
+
+
+def test_two_segment_items_are_noticed():
+    seg = SegFactory.of_masks(masks((9, 3, 4)))
+
+    def edit(ds: Dataset) -> None:
+        groups = ds.PerFrameFunctionalGroupsSequence[4]
+        groups.SegmentIdentificationSequence = Sequence([*groups.SegmentIdentificationSequence] * 2)
+
+    table = read_frames(open_structure(seg.but(edit=edit).build()))
+    assert np.flatnonzero(table.segment == SEVERAL_SEGMENTS).tolist() == [4]

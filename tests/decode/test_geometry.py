@@ -41,7 +41,6 @@ def table_of(
         segment=np.ones(count, np.int64),
         stack=np.zeros(count, "S1"),
         moment=np.zeros(count, "S1"),
-        source_instance_uids=(),
         is_slide=False,
     )
 
