@@ -142,7 +142,7 @@ class _Watch:
         self.is_stopped = False
 
     def until_end(self) -> Finished:
-        start = progress = time.monotonic()
+        start = progress = look = time.monotonic()
         seen, before = _growth(self.folders)
         with selectors.DefaultSelector() as selector:
             for pipe in self.output:
@@ -150,10 +150,14 @@ class _Watch:
                 os.set_blocking(pipe.fileno(), False)
                 selector.register(pipe, selectors.EVENT_READ)
             while selector.get_map():
-                if self._read(selector):
-                    progress = time.monotonic()
-                state, size = _growth(self.folders)
+                is_output = self._read(selector)
                 now = time.monotonic()
+                if is_output:
+                    progress = now
+                if now < look:
+                    continue
+                look = now + _TICK_S
+                state, size = _growth(self.folders)
                 if state != seen or self.is_stopped:
                     seen, progress = state, now
                 if self.cancel is not None and self.cancel.is_set():

@@ -124,24 +124,22 @@ class S5cmd:
         """
         patterns = {f"{p}*" if p.endswith("/") else p: p for p in prefixes}
         finished = self._run([f"ls -e {shlex.quote(pattern)}" for pattern in patterns])
-        entries = [line for line in _json_lines(finished.stdout) if line.get("type") == "file"]
         failures = self._failures(finished, {p: p for p in patterns})
+        entries = {
+            line["key"]: RemoteObject(line["key"], int(line.get("size", 0)), _etag_md5(line.get("etag")))
+            for line in _json_lines(finished.stdout)
+            if line.get("type") == "file" and not line["key"].endswith("/")
+        }
         result: dict[str, list[RemoteObject] | SegtoolsError] = {}
         for pattern, prefix in patterns.items():
-            found = {
-                e["key"]: RemoteObject(e["key"], int(e.get("size", 0)), _etag_md5(e.get("etag")))
-                for e in entries
-                if (e["key"].startswith(prefix) if prefix.endswith("/") else e["key"] == prefix)
-                and not e["key"].endswith("/")
-            }
             if pattern in failures:
                 result[prefix] = failures[pattern]
-            elif found:
-                result[prefix] = [found[key] for key in sorted(found)]
-            elif finished.returncode is None:
+            elif finished.returncode is None:  # ended by us: no listing is known to be whole
                 result[prefix] = self._unaccounted(finished, prefix)
             else:
-                result[prefix] = classify("no object found", prefix)
+                keys = sorted(k for k in entries if k.startswith(prefix)) if pattern != prefix else [prefix]
+                found = [entries[key] for key in keys if key in entries]
+                result[prefix] = found or classify("no object found", prefix)
         return result
 
     def copy(

@@ -56,7 +56,7 @@ class Scratch:
         """An empty folder that vanishes with the block, at first with no bytes granted."""
         try:
             with self._locked("lock"):
-                self.used_bytes()
+                self._used_bytes()
                 lease = Lease(self)
         except OSError as error:
             raise write_error(error, self.folder) from error
@@ -65,6 +65,10 @@ class Scratch:
 
     def used_bytes(self) -> int:
         """Bytes granted to living leases; the folders of dead ones are removed."""
+        with self._locked("lock"):
+            return self._used_bytes()
+
+    def _used_bytes(self) -> int:
         total = 0
         for path in self.folder.glob("*.lease"):
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
@@ -136,7 +140,7 @@ class Lease:
         with self.scratch._locked("queue", cancel):
             while True:
                 with self.scratch._locked("lock", cancel):
-                    if self.scratch.used_bytes() + size_bytes <= self.scratch.limit_bytes:
+                    if self.scratch._used_bytes() + size_bytes <= self.scratch.limit_bytes:
                         self.granted_bytes += size_bytes
                         self._write()
                         return

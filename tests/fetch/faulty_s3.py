@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in _ERRORS:
             return self._error(*_ERRORS[fault])
         if is_list:
-            return self._list(name.rstrip("/"), query)
+            return self._list(name.rstrip("/"), query, fault)
         if name not in self.s3.objects:
             return self._error(404, "NoSuchKey" if self._has_bucket(name) else "NoSuchBucket")
         return self._object(name, fault)
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _has_bucket(self, name: str) -> bool:
         return any(key.startswith(f"{name.partition('/')[0]}/") for key in self.s3.objects)
 
-    def _list(self, bucket: str, query: dict[str, list[str]]) -> None:
+    def _list(self, bucket: str, query: dict[str, list[str]], fault: str) -> None:
         prefix = f"{bucket}/{query.get('prefix', [''])[0]}"
         if not self._has_bucket(bucket):
             return self._error(404, "NoSuchBucket")
@@ -133,7 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
         )
         more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{end}</NextContinuationToken>"
         tail = more if end < len(keys) else "<IsTruncated>false</IsTruncated>"
-        return self._answer(200, f"<ListBucketResult>{contents}{tail}</ListBucketResult>".encode())
+        page_text = f"<ListBucketResult>{contents}{tail}</ListBucketResult>"
+        return self._answer(200, page_text.encode(), fault=fault)
 
     def _object(self, name: str, fault: str) -> None:
         body = self.s3.objects[name]

@@ -39,6 +39,17 @@ def test_a_listing_of_many_pages_is_whole(s3, options, select, tmp_path):
     assert [path.stat().st_size for path in fetched.files] == list(range(1, 26))
 
 
+def test_a_listing_that_stalls_half_way_is_not_taken_for_whole(s3, options, select, tmp_path):
+    s3.objects |= {f"bucket/many/{n:03d}.dcm": bytes([n]) for n in range(25)}
+    s3.page_size = 10
+    first_page = select("many", is_listed=True, instance_count=10, size_bytes=10)
+    s3.faults["bucket?list"] = ["ok", "stall"] * 9
+    quick = replace(options, stall_timeout_s=0.5, attempts=2)
+    assert fetch_batch([first_page], tmp_path, quick)[0].error.code == "transfer-stalled"
+    s3.faults["bucket?list"] = ["ok", "stall"]
+    assert len(fetch_batch([select("many", is_listed=True)], tmp_path, quick)[0].files) == 25
+
+
 @pytest.mark.parametrize(
     ("faults", "attempts"),
     [
