@@ -168,15 +168,18 @@ def test_a_table_with_other_bytes_of_the_same_length(dataset_of):
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
-    with segtools.open(layout.root) as dataset:
-        table = audit_tables_only(dataset)
-    assert "file-altered" in table
+    (finding,) = findings(layout)
+    assert (finding["rule"], finding["scope"]) == ("file-altered", "dataset")
+    assert "segments.parquet is not the committed one" in finding["message"]
 
 
-def audit_tables_only(dataset):
-    from segtools.check.audit import _tables
-
-    return [finding.code for finding in _tables(dataset)]
+def test_another_number_of_rows(dataset_of):
+    layout = dataset_of()
+    manifest = json.loads(layout.manifest.read_text())
+    manifest["tables"]["series"]["rows"] = 3
+    layout.manifest.write_text(json.dumps(manifest))
+    (finding,) = findings(layout)
+    assert (finding["rule"], finding["observed"], finding["expected"]) == ("file-altered", "2", "3")
 
 
 @pytest.mark.parametrize(
@@ -214,6 +217,12 @@ def test_tables_against_their_declaration(dataset_of, table, change, message):
     else:
         assert any(message in finding.message for finding in found)
         assert {finding.code for finding in found} == {"schema-violation"}
+
+
+def test_tables_without_a_column_end_the_audit_with_a_finding(dataset_of):
+    layout = dataset_of()
+    tamper(layout, "segments", lambda t: t.drop_columns(["volume_path"]))
+    assert rules(layout) == ["schema-violation"]
 
 
 def test_paths_out_of_the_dataset_are_not_followed(dataset_of, tmp_path):
