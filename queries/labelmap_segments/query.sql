@@ -6,7 +6,7 @@ SELECT
   dicom_all.ReferencedSeriesSequence[SAFE_OFFSET(0)].SeriesInstanceUID AS source_series_uid,
   'LABELMAP' AS segmentation_type,
   segment.SegmentAlgorithmType AS algorithm_type,
-  segment.SegmentAlgorithmName AS algorithm_name,
+  segment.SegmentAlgorithmName[SAFE_OFFSET(0)] AS algorithm_name,
   segment.SegmentedPropertyCategoryCodeSequence[SAFE_OFFSET(0)].CodeValue AS category_code,
   segment.SegmentedPropertyCategoryCodeSequence[SAFE_OFFSET(0)].CodingSchemeDesignator AS category_scheme,
   segment.SegmentedPropertyCategoryCodeSequence[SAFE_OFFSET(0)].CodeMeaning AS category_meaning,

@@ -9,8 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segtools.select.cohort import load_spec, parse_spec
+    from segtools.select.bigquery import BigQueryEngine
+    from segtools.select.cohort import json_schema, load_spec, parse_spec
     from segtools.select.local import LocalEngine
+    from segtools.select.mirroring import mirror
+    from segtools.select.planning import Plan, Rates, plan
+    from segtools.select.query import Library
+    from segtools.select.related import changes, source_series, viewer_links
     from segtools.select.selection import Selection, estimate, select
     from segtools.select.sources import Sources
     from segtools.select.spec import CohortSpec
@@ -18,29 +23,49 @@ if TYPE_CHECKING:
     from segtools.select.vocabulary import structures
 
 _HOMES = {
+    "BigQueryEngine": "bigquery",
     "CohortSpec": "spec",
+    "Library": "query",
     "LocalEngine": "local",
+    "Plan": "planning",
+    "Rates": "planning",
     "Selection": "selection",
     "Sources": "sources",
+    "changes": "related",
     "estimate": "selection",
+    "json_schema": "cohort",
     "load_spec": "cohort",
+    "mirror": "mirroring",
     "near": "terms",
     "parse_spec": "cohort",
+    "plan": "planning",
     "select": "selection",
+    "source_series": "related",
     "structures": "vocabulary",
+    "viewer_links": "related",
 }
 
 __all__ = [
+    "BigQueryEngine",
     "CohortSpec",
+    "Library",
     "LocalEngine",
+    "Plan",
+    "Rates",
     "Selection",
     "Sources",
+    "changes",
     "estimate",
+    "json_schema",
     "load_spec",
+    "mirror",
     "near",
     "parse_spec",
+    "plan",
     "select",
+    "source_series",
     "structures",
+    "viewer_links",
 ]
 
 

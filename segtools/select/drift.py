@@ -32,7 +32,7 @@ REQUIRED = {
 class Projection:
     """A SELECT list that turns a table into what the queries expect."""
 
-    expressions: tuple[exp.Expression, ...]
+    expressions: tuple[exp.Expr, ...]
     missing: frozenset[str]
     exact: bool
     """The table already is what is expected."""
@@ -61,7 +61,7 @@ def project(table: Table, have: pa.Schema, where: str) -> Projection:
         field = by_name.get(column.name.casefold())
         if field is None:
             missing.add(column.name)
-            node: exp.Expression = _null(column.type)
+            node: exp.Expr = _null(column.type)
         else:
             node = _fit(exp.column(field.name), column.type, field.type, column.name, where, missing)
         exact = exact and isinstance(node, exp.Column)
@@ -70,8 +70,8 @@ def project(table: Table, have: pa.Schema, where: str) -> Projection:
 
 
 def _fit(
-    node: exp.Expression, want: pa.DataType, have: pa.DataType, name: str, where: str, missing: set[str]
-) -> exp.Expression:
+    node: exp.Expr, want: pa.DataType, have: pa.DataType, name: str, where: str, missing: set[str]
+) -> exp.Expr:
     from sqlglot import exp
 
     types = pa.types
@@ -91,12 +91,12 @@ def _fit(
 
 
 def _fit_struct(
-    node: exp.Expression, want: pa.DataType, have: pa.DataType, name: str, where: str, missing: set[str]
-) -> exp.Expression:
+    node: exp.Expr, want: pa.DataType, have: pa.DataType, name: str, where: str, missing: set[str]
+) -> exp.Expr:
     from sqlglot import exp
 
     there = {field.name: field.type for field in have}
-    parts: list[exp.Expression] = []
+    parts: list[exp.Expr] = []
     same = list(there) == [field.name for field in want]
     for field in want:
         if field.name in there:
@@ -114,9 +114,7 @@ def _fit_struct(
     return exp.Case(ifs=[exp.If(this=absent, true=_null(want))], default=made)
 
 
-def _fit_list(
-    node: exp.Expression, want: pa.DataType, have: pa.DataType, name: str, missing: set[str]
-) -> exp.Expression:
+def _fit_list(node: exp.Expr, want: pa.DataType, have: pa.DataType, name: str, missing: set[str]) -> exp.Expr:
     wanted, there = want.value_type, have.value_type
     if pa.types.is_struct(wanted) and pa.types.is_struct(there):
         names = {field.name for field in there}
@@ -139,7 +137,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def _null(kind: pa.DataType) -> exp.Expression:
+def _null(kind: pa.DataType) -> exp.Expr:
     from sqlglot import exp
 
     return exp.cast(exp.Null(), _sql_type(kind))

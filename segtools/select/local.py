@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from segtools import schema
 from segtools.errors import QueryError, SelectError
-from segtools.select import drift, mirror as mirrors, sources as places
+from segtools.select import drift, mirroring as mirrors, sources as places
 from segtools.select.engine import Facts, Result, check_columns, conform
 from segtools.select.sql import no_rows, statement
 
@@ -157,7 +157,7 @@ class _Opening:
             engine="duckdb",
             idc_version=version,
             has_segments=has_segments or "segmentations" in self.tables,
-            has_objects=bool(own) or "instances" in self.tables,
+            has_objects=bool(own) or not {"instances", "dicom_all"}.isdisjoint(self.tables),
             missing={table: frozenset(columns) for table, columns in self.missing.items()},
             warnings=tuple(self.warnings),
             versions={"duckdb": _version("duckdb"), "sqlglot": _version("sqlglot")}
@@ -240,7 +240,9 @@ class _Opening:
 
     def _views(self, parts: Mapping[str, Sequence[str]]) -> list[str]:
         """One view per logical table; of a series in several sources the first source's rows count."""
-        empty = {"segmentations": schema.IDC_SEGMENTATIONS, "instances": schema.IDC_INSTANCES}
+        empty = {"segmentations": schema.IDC_SEGMENTATIONS}
+        if "dicom_all" not in self.tables:
+            empty["instances"] = schema.IDC_INSTANCES
         names = []
         for name, selects in parts.items():
             if name in self.tables or (not selects and name not in empty):
@@ -269,6 +271,7 @@ class _Opening:
     def _lock(self) -> None:
         """From here on SQL reads the sources' folders and nothing else: a user's query is a stranger's."""
         folders = sorted(str(folder) for folder in self.folders)
+        self.connection.execute("SET enable_progress_bar = false")
         self.connection.execute("SET allowed_directories = ?", [folders])
         self.connection.execute("SET enable_external_access = false")
         self.connection.execute("SET lock_configuration = true")
@@ -302,7 +305,7 @@ class LocalSession:
 
         tables = self._tables.union(answers)
 
-        def relation(name: str) -> exp.Expression | None:
+        def relation(name: str) -> exp.Expr | None:
             if name == "labelmap_segments" and "dicom_all" not in tables:
                 return no_rows(library[name])
             return exp.to_table(name) if name in tables else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from segtools.select.terms import near
 from segtools.select.vocabulary import PREFIXES, Concepts, code_keys, require_segments
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from segtools.select.engine import Engine, Facts, Session
 
 _SERIES_FILTERS = ("collections", "analysis_results", "licenses", "patients", "series_uids")
@@ -115,6 +118,20 @@ def estimate(
     run = _Run(spec, sources or Sources.of(spec), engine or _default_engine(), library or Library())
     with run.open() as session:
         return run.estimate(session)
+
+
+@contextlib.contextmanager
+def prepared(
+    spec: CohortSpec,
+    sources: Sources | None = None,
+    engine: Engine | None = None,
+    library: Library | None = None,
+) -> Iterator[tuple[Session, Mapping[str, Any], Library]]:
+    """An open session with the cohort's parameter values, for queries that read `series`."""
+    run = _Run(spec, sources or Sources.of(spec), engine or _default_engine(), library or Library())
+    with run.open() as session:
+        run.prepare(session)
+        yield session, run.values, run.library
 
 
 def _default_engine() -> Engine:

@@ -45,7 +45,7 @@ def settle(tree: exp.Query, parameters: Parameters) -> exp.Query:
     return tree
 
 
-def _constant(node: exp.Expression, parameters: Parameters) -> bool | None:
+def _constant(node: exp.Expr, parameters: Parameters) -> bool | None:
     """Truth value of a condition on a parameter alone, or None."""
     from sqlglot import exp
 
@@ -64,7 +64,7 @@ def _constant(node: exp.Expression, parameters: Parameters) -> bool | None:
     return None
 
 
-def _fold(node: exp.Expression) -> exp.Expression:
+def _fold(node: exp.Expr) -> exp.Expr:
     from sqlglot import exp
 
     if isinstance(node, exp.And | exp.Or):
@@ -82,7 +82,7 @@ def _fold(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def _truth(node: exp.Expression) -> bool | None:
+def _truth(node: exp.Expr) -> bool | None:
     from sqlglot import exp
 
     return bool(node.this) if isinstance(node, exp.Boolean) else None

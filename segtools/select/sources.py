@@ -29,7 +29,7 @@ class Sources:
     idc : bool
         Ask IDC's tables too.
     mirror : Path, optional
-        Folder of mirrors made by `segtools.select.mirror`; without it IDC's segments are unknown
+        Folder of mirrors made by `segtools.select.mirroring`; without it IDC's segments are unknown
         to the embedded engine.
     idc_index : Path, optional
         Folder with `idc_index.parquet` and its companions; default: the installed idc-index-data.

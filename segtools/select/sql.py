@@ -55,7 +55,7 @@ def statement(
     query: Query,
     values: Mapping[str, Any],
     library: Library,
-    relation: Callable[[str], exp.Expression | None],
+    relation: Callable[[str], exp.Expr | None],
     dialect: Dialect,
 ) -> Statement:
     """`query` as one statement of `dialect`.
@@ -124,14 +124,14 @@ def parse(query: Query) -> exp.Query:
 
 
 @lru_cache(maxsize=64)
-def _parsed(sql: str) -> tuple[exp.Expression | None, ...]:
+def _parsed(sql: str) -> tuple[exp.Expr | None, ...]:
     import sqlglot
 
     return tuple(sqlglot.parse(sql, read="bigquery"))
 
 
 def _expand(
-    query: Query, library: Library, relation: Callable[[str], exp.Expression | None]
+    query: Query, library: Library, relation: Callable[[str], exp.Expr | None]
 ) -> tuple[exp.Query, list[Query]]:
     """The tree with engine tables in place and the queries it reads as leading CTEs."""
     from sqlglot import exp
@@ -154,7 +154,7 @@ def _expand(
                 continue
             node = relation(name)
             if node is not None:
-                _replace(table, node)
+                replace_table(table, node)
             elif name in library:
                 depend(name, part)
             else:
@@ -196,7 +196,7 @@ def no_rows(query: Query) -> exp.Query:
     return exp.select(*columns).from_(exp.alias_(nothing, "nothing", table=True))
 
 
-def _replace(table: exp.Table, node: exp.Expression) -> None:
+def replace_table(table: exp.Table, node: exp.Expr) -> None:
     """Put `node` where `table` stands, under the name it is known by."""
     from sqlglot import exp
 
@@ -237,8 +237,8 @@ def _for_duckdb(
         else:
             node.set("query", exp.Subquery(this=exp.select(exp.Explode(this=array.copy()))))
     for parameter in list(tree.find_all(exp.Parameter)):
-        kind = exp.DataType.build(expanded[parameter.name][0], dialect="bigquery")
-        parameter.replace(exp.cast(parameter.copy(), kind))
+        declared = exp.DataType.build(expanded[parameter.name][0], dialect="bigquery")
+        parameter.replace(exp.cast(parameter.copy(), declared))
     return tree, expanded
 
 

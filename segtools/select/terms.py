@@ -28,10 +28,9 @@ def twins(scheme: str, value: str) -> tuple[str, ...]:
     if scheme not in (*SNOMED_RT, *SNOMED_CT):
         return (f"{scheme}:{value}",)
     retired_of, current_of = _snomed()
-    if scheme in SNOMED_CT:
-        current, retired = value, retired_of.get(value)
-    else:
-        current, retired = current_of.get(value), value
+    known = scheme in SNOMED_CT
+    current = value if known else current_of.get(value)
+    retired = retired_of.get(value) if known else value
     keys = [f"{name}:{current}" for name in SNOMED_CT if current]
     keys += [f"{name}:{retired}" for name in SNOMED_RT if retired]
     return tuple(keys)

@@ -1,0 +1,468 @@
+"""The BigQuery engine: the library's queries as they are, on IDC's public tables.
+
+Every query is dry-run first, capped in bytes and labelled; the release is pinned to its own
+dataset; columns that a release lacks are probed and read as null (`segtools.select.drift`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from segtools import schema
+from segtools.errors import QueryError, SelectError, UsageError
+from segtools.select import drift
+from segtools.select.bigquery_errors import translated
+from segtools.select.engine import Facts, Result, check_columns, conform
+from segtools.select.query import Query
+from segtools.select.sql import Statement, no_rows, parse, statement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from google.cloud import bigquery
+    from sqlglot import exp
+
+    from segtools.select.query import Library
+    from segtools.select.sources import Sources
+
+USD_PER_TIB = 6.25
+"""On-demand price of BigQuery in the US; the first TiB of a month is free."""
+
+PAGE_ROWS = 50_000
+
+_LABEL = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
+_LABEL_VALUE = re.compile(r"^[a-z0-9_-]{0,63}$")
+
+DICOM_ALL = schema.Table(
+    "dicom_all",
+    "The columns of IDC's instance table that the queries read.",
+    tuple(
+        schema.Column(name, kind, f"{name}, as in IDC's dicom_all.", nullable=True)
+        for name, kind in (
+            *(
+                (column.name, column.type)
+                for column in schema.IDC_SERIES.columns
+                if column.name not in ("series_size_bytes", "instance_count")
+            ),
+            *(
+                (column.name, column.type)
+                for column in schema.IDC_INSTANCES.columns
+                if column.name != "SeriesInstanceUID"
+            ),
+        )
+    ),
+)
+
+_LABELMAP_PATHS = (
+    "ReferencedSeriesSequence.SeriesInstanceUID",
+    *(
+        f"SegmentSequence.{name}"
+        for name in ("SegmentNumber", "SegmentAlgorithmType", "SegmentAlgorithmName")
+    ),
+    *(
+        f"SegmentSequence.{sequence}.{part}"
+        for sequence in (
+            "SegmentedPropertyCategoryCodeSequence",
+            "SegmentedPropertyTypeCodeSequence",
+            "AnatomicRegionSequence",
+        )
+        for part in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
+    ),
+    *(
+        f"SegmentSequence.{sequence}.{part}"
+        for sequence in (
+            "SegmentedPropertyTypeCodeSequence.SegmentedPropertyTypeModifierCodeSequence",
+            "AnatomicRegionSequence.AnatomicRegionModifierSequence",
+        )
+        for part in ("CodeValue", "CodingSchemeDesignator")
+    ),
+)
+"""Nested columns of dicom_all that the query `labelmap_segments` cannot do without."""
+
+
+@dataclass(frozen=True)
+class BigQueryEngine:
+    """BigQuery through the official client.
+
+    Parameters
+    ----------
+    project : str
+        Google Cloud project that is billed.
+    location : str
+        IDC's datasets are in ``US``.
+    maximum_bytes_billed : int, bytes
+        A query above it is refused, by us after the dry run and by BigQuery.
+    credentials_file : str, optional
+        Service-account key; default: application default credentials.
+    api_endpoint : str, optional
+        Of an emulator; without `credentials_file` it is spoken to without credentials.
+    price_usd_per_tib : float
+    labels : mapping of str to str
+        Labels on every job, besides the query's name.
+    dataset_project : str
+        Project that holds ``idc_v25`` and the like.
+    tables : mapping of str to str
+        Own physical tables (``project.dataset.table``) by logical name, in place of IDC's.
+    timeout_s : float, s
+        Longest time for one query, retries included.
+    """
+
+    project: str
+    location: str = "US"
+    maximum_bytes_billed: int = 200 * 1024**3
+    credentials_file: str | None = None
+    api_endpoint: str | None = None
+    price_usd_per_tib: float = USD_PER_TIB
+    labels: Mapping[str, str] = field(default_factory=dict)
+    dataset_project: str = "bigquery-public-data"
+    tables: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = 600.0
+    name: str = field(default="bigquery", init=False)
+
+    def __post_init__(self) -> None:
+        for key, value in self.labels.items():
+            if not _LABEL.match(key) or not _LABEL_VALUE.match(value):
+                raise UsageError(
+                    "settings-invalid",
+                    f"BigQuery label {key!r}: {value!r} is not allowed (small letters, digits, - and _).",
+                    key="labels",
+                )
+
+    def open(
+        self,
+        sources: Sources,
+        idc_version: int | str = "latest",
+        *,
+        releases: tuple[int, int] | None = None,
+        labelmaps: bool = True,
+    ) -> BigQuerySession:
+        """Resolve the release and probe its tables; see `segtools.select.engine.Engine`.
+
+        Raises
+        ------
+        EnvironmentProblem
+            ``credentials-missing``, ``query-refused``, ``query-unavailable``.
+        SelectError
+            ``version-unknown``, ``table-invalid``, ``source-missing`` (an own index was named).
+        """
+        if sources.indexes or not sources.idc:
+            raise SelectError(
+                "source-missing",
+                "BigQuery holds IDC only; an index of your own needs the embedded engine.",
+                hint="Set select.engine to duckdb, or leave source.index out.",
+            )
+        jobs = _Jobs(self)
+        version = _resolve(jobs, self.dataset_project, idc_version, releases)
+        return BigQuerySession(self, jobs, version, releases, labelmaps)
+
+
+class _Jobs:
+    """Queries as jobs: dry run, cap, run, Arrow."""
+
+    def __init__(self, engine: BigQueryEngine) -> None:
+        self.engine = engine
+        self.bytes_processed = 0
+
+    @cached_property
+    def client(self) -> bigquery.Client:
+        with translated("client"):
+            return _client(self.engine)
+
+    def dry_run(self, made: Statement) -> bigquery.QueryJob:
+        with translated(made.query):
+            return self.client.query(made.sql, self._config(made, dry_run=True), **self._patience())
+
+    def estimate(self, made: Statement) -> int:
+        return int(self.dry_run(made).total_bytes_processed or 0)
+
+    def run(self, made: Statement) -> tuple[pa.Table, int, int, str | None]:
+        """Rows, bytes estimated, bytes processed, job id."""
+        estimated = self.estimate(made)
+        limit = self.engine.maximum_bytes_billed
+        if estimated > limit:
+            raise SelectError(
+                "query-too-expensive",
+                f"Query {made.query!r} would read {estimated:,} bytes"
+                f" (about ${estimated / 1024**4 * self.engine.price_usd_per_tib:.2f}), more than the {limit:,} allowed.",
+                bytes=estimated,
+                limit=limit,
+            )
+        with translated(made.query):
+            job = self.client.query(made.sql, self._config(made), **self._patience())
+            rows = job.result(page_size=PAGE_ROWS, timeout=self.engine.timeout_s)
+            table = rows.to_arrow(create_bqstorage_client=False)
+        processed = int(job.total_bytes_processed or 0)
+        self.bytes_processed += processed
+        return table, estimated, processed, job.job_id
+
+    def _config(self, made: Statement, *, dry_run: bool = False) -> bigquery.QueryJobConfig:
+        from google.cloud import bigquery
+
+        labels = {"application": "idcseg", **self.engine.labels, "query": made.query.replace(".", "_")[:63]}
+        config = bigquery.QueryJobConfig(
+            query_parameters=[_parameter(name, *entry) for name, entry in made.parameters.items()],
+            labels=labels,
+            use_legacy_sql=False,
+        )
+        if dry_run:
+            config.dry_run = True
+        else:
+            config.maximum_bytes_billed = self.engine.maximum_bytes_billed
+        return config
+
+    def _patience(self) -> dict[str, Any]:
+        """How to wait; the client's own job retry would wrap ten more minutes around `timeout_s`."""
+        from google.cloud.bigquery.retry import DEFAULT_RETRY
+
+        retry = DEFAULT_RETRY.with_timeout(self.engine.timeout_s)
+        return {"retry": retry, "job_retry": None, "location": self.engine.location}
+
+
+def _client(engine: BigQueryEngine) -> bigquery.Client:
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import bigquery
+    from google.oauth2 import service_account
+
+    credentials: Any = None
+    if engine.credentials_file is not None:
+        credentials = service_account.Credentials.from_service_account_file(
+            engine.credentials_file, scopes=["https://www.googleapis.com/auth/bigquery"]
+        )
+    elif engine.api_endpoint is not None:
+        credentials = AnonymousCredentials()
+    options = {"api_endpoint": engine.api_endpoint} if engine.api_endpoint is not None else None
+    return bigquery.Client(engine.project, credentials, client_options=options, location=engine.location)
+
+
+def _parameter(
+    name: str, kind: str, value: Any
+) -> bigquery.ArrayQueryParameter | bigquery.ScalarQueryParameter:
+    from google.cloud import bigquery
+
+    if kind.startswith("ARRAY<"):
+        return bigquery.ArrayQueryParameter(name, kind[6:-1], value)
+    return bigquery.ScalarQueryParameter(name, kind, value)
+
+
+def _resolve(jobs: _Jobs, project: str, wanted: int | str, releases: tuple[int, int] | None) -> int:
+    """The release asked for, of those that exist."""
+    made = Statement("versions", f"SELECT idc_version FROM `{project}.idc_current.version_metadata`", {})
+    known = {int(value) for value in jobs.run(made)[0]["idc_version"].to_pylist() if value is not None}
+    if not known:
+        raise SelectError("table-invalid", f"{project}.idc_current.version_metadata names no release.")
+    version = max(known) if wanted == "latest" else int(wanted)
+    for asked in (version, *(releases or ())):
+        if asked not in known:
+            raise SelectError(
+                "version-unknown",
+                f"IDC v{asked} does not exist; there are v{min(known)} to v{max(known)}.",
+                version=asked,
+            )
+    return version
+
+
+class BigQuerySession:
+    """One release of IDC on BigQuery."""
+
+    def __init__(
+        self,
+        engine: BigQueryEngine,
+        jobs: _Jobs,
+        version: int,
+        releases: tuple[int, int] | None,
+        labelmaps: bool,
+    ) -> None:
+        self._engine, self._jobs, self._version, self._releases = engine, jobs, version, releases
+        self._missing: dict[str, frozenset[str]] = {}
+        self._warnings: list[str] = []
+        self._columns = {version: self._probe(version)}
+        for release in releases or ():
+            if release not in self._columns:
+                self._columns[release] = self._probe(release)
+        self._relations: dict[str, exp.Expr] = {}
+        self._dicom_all = {release: self._dicom_all_of(release) for release in self._columns}
+        self._segmentations = self._segmentations_of(version)
+        self._labelmaps = labelmaps and self._labelmaps_readable()
+        self.facts = self._facts()
+
+    def _facts(self) -> Facts:
+        from google.cloud import bigquery
+
+        return Facts(
+            engine="bigquery",
+            idc_version=self._version,
+            has_segments=True,
+            has_objects=True,
+            missing=self._missing,
+            warnings=tuple(self._warnings),
+            versions={"google-cloud-bigquery": bigquery.__version__},
+            price_usd_per_tib=self._engine.price_usd_per_tib,
+        )
+
+    def _dataset(self, version: int) -> str:
+        return f"{self._engine.dataset_project}.idc_v{version}"
+
+    def _probe(self, version: int) -> dict[str, dict[str, str]]:
+        """Table → field path → GoogleSQL type."""
+        sql = (
+            "SELECT table_name, field_path, data_type"
+            f" FROM `{self._dataset(version)}`.INFORMATION_SCHEMA.COLUMN_FIELD_PATHS"
+            " WHERE table_name IN UNNEST(@names)"
+        )
+        names = ["segmentations", "dicom_all"]
+        made = Statement("probe", sql, {"names": ("ARRAY<STRING>", names)})
+        tables: dict[str, dict[str, str]] = {name: {} for name in names}
+        for row in self._jobs.run(made)[0].to_pylist():
+            tables[row["table_name"]][row["field_path"]] = row["data_type"]
+        for name, paths in tables.items():
+            if not paths:
+                raise SelectError(
+                    "table-invalid", f"{self._dataset(version)} has no table {name}.", table=name
+                )
+        return tables
+
+    def _schema(self, version: int, table: str) -> pa.Schema:
+        paths = self._columns[version][table]
+        return pa.schema(
+            [(path, drift.parse_google_type(kind)) for path, kind in paths.items() if "." not in path]
+        )
+
+    def _dicom_all_of(self, version: int) -> exp.Expr:
+        return self._projected(DICOM_ALL, version)
+
+    def _segmentations_of(self, version: int) -> exp.Expr:
+        return self._projected(schema.IDC_SEGMENTATIONS, version)
+
+    def _projected(self, table: schema.Table, version: int) -> exp.Expr:
+        """The physical table, or a SELECT from it that makes up for columns that come and go."""
+        from sqlglot import exp
+
+        physical = exp.to_table(f"`{self._dataset(version)}.{table.name}`", dialect="bigquery")
+        have = self._schema(version, table.name)
+        projection = drift.project(table, have, f"{self._dataset(version)}.{table.name}")
+        if projection.missing and version == self._version:
+            self._missing[table.name] = projection.missing
+        if all(
+            isinstance(item, exp.Alias) and isinstance(item.this, exp.Column)
+            for item in projection.expressions
+        ):
+            return physical
+        return exp.select(*projection.expressions).from_(physical)
+
+    def _labelmaps_readable(self) -> bool:
+        absent = [path for path in _LABELMAP_PATHS if path not in self._columns[self._version]["dicom_all"]]
+        if absent:
+            self._warnings.append(
+                f"Label maps are not searched by segment: dicom_all of IDC v{self._version} lacks {absent[0]}."
+            )
+        return not absent
+
+    def _relation(self, name: str, library: Library) -> exp.Expr | None:
+        from sqlglot import exp
+
+        if name in self._engine.tables:
+            return exp.to_table(f"`{self._engine.tables[name]}`", dialect="bigquery")
+        if name == "segmentations":
+            return self._segmentations
+        if name == "dicom_all":
+            return self._dicom_all[self._version]
+        if name in ("series_before", "series_after") and self._releases is not None:
+            return self._series_of(self._releases[name == "series_after"], library)
+        if name == "labelmap_segments":
+            return self._labelmap_segments(library) if self._labelmaps else no_rows(library[name])
+        return None
+
+    def _series_of(self, version: int, library: Library) -> exp.Expr:
+        """The query `series_index` on another release."""
+        from sqlglot import exp
+
+        tree = parse(library["series_index"])
+        for parameter in list(tree.find_all(exp.Parameter)):
+            parameter.replace(exp.Literal.number(version))
+        return _on(tree, self._dicom_all[version])
+
+    def _labelmap_segments(self, library: Library) -> exp.Expr:
+        """The query `labelmap_segments`, whose nested columns are all there; releases differ in whether
+        an algorithm's name is repeated."""
+        from sqlglot import exp
+
+        tree = parse(library["labelmap_segments"])
+        kind = self._columns[self._version]["dicom_all"]["SegmentSequence.SegmentAlgorithmName"]
+        if not kind.upper().startswith("ARRAY"):
+            for item in list(tree.find_all(exp.Bracket)):
+                if item.this.name == "SegmentAlgorithmName":
+                    item.replace(item.this)
+        physical = exp.to_table(f"`{self._dataset(self._version)}.dicom_all`", dialect="bigquery")
+        return _on(tree, physical)
+
+    def _statement(self, query: Query, values: Mapping[str, Any], library: Library) -> Statement:
+        return statement(query, values, library, lambda name: self._relation(name, library), "bigquery")
+
+    def run(
+        self,
+        query: str,
+        values: Mapping[str, Any],
+        library: Library,
+        answers: Mapping[str, pa.Table] | None = None,  # noqa: ARG002 - they are not on Google's side
+    ) -> Result:
+        """Run a query of the library, dry first.
+
+        Raises
+        ------
+        SelectError
+            ``query-too-expensive``, ``table-invalid``.
+        QueryError
+            ``query-invalid``.
+        EnvironmentProblem
+            ``query-refused``, ``query-unavailable``.
+        """
+        made = self._statement(library[query], values, library)
+        table, estimated, processed, job_id = self._jobs.run(made)
+        return Result(conform(library[query], table), made.sha256, processed, estimated, job_id)
+
+    def estimate(self, query: str, values: Mapping[str, Any], library: Library) -> int:
+        """Bytes of a dry run."""
+        return self._jobs.estimate(self._statement(library[query], values, library))
+
+    def columns(self, query: str, values: Mapping[str, Any], library: Library) -> dict[str, pa.DataType]:
+        """Output columns of a query, from its dry run."""
+        job = self._jobs.dry_run(self._statement(library[query], values, library))
+        fields = job.schema
+        if fields is None:
+            raise QueryError("query-invalid", f"Query {query!r}: the dry run gave no columns.", query=query)
+        columns = {item.name: _arrow_type(item) for item in fields}
+        check_columns(library[query], columns)
+        return columns
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._jobs.client.close()
+
+
+def _on(tree: exp.Query, dicom_all: exp.Expr) -> exp.Query:
+    """`tree` with its table dicom_all replaced."""
+    from sqlglot import exp
+
+    from segtools.select.sql import replace_table
+
+    for table in list(tree.find_all(exp.Table)):
+        if table.name == "dicom_all" and not table.db:
+            replace_table(table, dicom_all)
+    return tree
+
+
+def _arrow_type(item: bigquery.SchemaField) -> pa.DataType:
+    names = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
+    kind = drift.parse_google_type(names.get(item.field_type, item.field_type))
+    return pa.list_(kind) if item.mode == "REPEATED" else kind
