@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from segtools.decode import lockstep
+from segtools.decode import functional_groups, lockstep
 from segtools.decode.structure import SHARED_GROUPS, Structure, parse_decimals
 from segtools.finding import Finding
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segtools.decode.lockstep import Chain, Items, Value
+    from segtools.decode.functional_groups import Chain
+    from segtools.decode.lockstep import Items, Value
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -116,7 +117,7 @@ def read_frames(structure: Structure) -> FrameTable:
     count, findings = _frame_count(structure, own)
     shared = _shared(structure)
     source = _Source(structure, own, shared, count)
-    position, quantum = source.decimals(lockstep.POSITION, 3)
+    position, quantum = source.decimals(functional_groups.POSITION, 3)
     groups_missing = own is None and shared is None
     if groups_missing:
         findings.append(Finding("missing-functional-groups", "There are no functional groups sequences."))
@@ -124,14 +125,14 @@ def read_frames(structure: Structure) -> FrameTable:
         count=count,
         position=position,
         quantum_mm=quantum,
-        orientation=source.decimals(lockstep.ORIENTATION, 6)[0],
-        pixel_spacing=source.decimals(lockstep.PIXEL_SPACING, 2)[0],
-        slice_spacing=source.decimals(lockstep.SLICE_SPACING, 1)[0][:, 0],
-        slice_thickness=source.decimals(lockstep.SLICE_THICKNESS, 1)[0][:, 0],
-        segment=source.numbers(lockstep.SEGMENT),
-        stack=source.keys(lockstep.STACK),
+        orientation=source.decimals(functional_groups.ORIENTATION, 6)[0],
+        pixel_spacing=source.decimals(functional_groups.PIXEL_SPACING, 2)[0],
+        slice_spacing=source.decimals(functional_groups.SLICE_SPACING, 1)[0][:, 0],
+        slice_thickness=source.decimals(functional_groups.SLICE_THICKNESS, 1)[0][:, 0],
+        segment=source.numbers(functional_groups.SEGMENT),
+        stack=source.keys(functional_groups.STACK),
         moment=source.moments(),
-        is_slide=source.has(lockstep.SLIDE_COLUMN),
+        is_slide=source.has(functional_groups.SLIDE_COLUMN),
         findings=tuple(findings),
     )
 
@@ -181,7 +182,7 @@ class _Source:
         default = b""
         if self.shared is not None and (value := self.shared.value(chain)) is not None:
             default = next(iter(self._bytes(value)), b"")
-        elif len(chain) == 2 and chain != lockstep.SEGMENT:
+        elif len(chain) == 2 and chain != functional_groups.SEGMENT:
             default = self.structure.value(chain[-1])
         own = self.own.value(chain) if self.own is not None else None
         if own is None:
@@ -250,7 +251,11 @@ class _Source:
 
     def moments(self) -> npt.NDArray[np.bytes_]:
         """(F,) bytes: what tells time points apart."""
-        for chain in (lockstep.TEMPORAL_INDEX, lockstep.TEMPORAL_OFFSET, lockstep.TRIGGER_DELAY):
+        for chain in (
+            functional_groups.TEMPORAL_INDEX,
+            functional_groups.TEMPORAL_OFFSET,
+            functional_groups.TRIGGER_DELAY,
+        ):
             if self.own is not None and self.own.value(chain) is not None:
                 return self.keys(chain)
         return self._spread(np.zeros(1, "S1"))
@@ -262,7 +267,7 @@ def derivation_uids(structure: Structure) -> tuple[str, ...]:
     for items in (structure.per_frame, _shared(structure)):
         if items is not None:
             for offset, length in zip(
-                *(each.tolist() for each in items.every(lockstep.SOURCE_INSTANCE)), strict=True
+                *(each.tolist() for each in items.every(functional_groups.SOURCE_INSTANCE)), strict=True
             ):
                 distinct.setdefault(structure.raw[offset : offset + min(length, 64)])
     return tuple(each.strip(b" \0").decode("latin-1") for each in distinct)

@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from segtools.decode import lockstep
+from segtools.decode import functional_groups, lockstep
 from segtools.decode.frames import SEVERAL_SEGMENTS, derivation_uids, read_frames
 from segtools.decode.structure import open_structure
 from segtools.errors import CorruptSegError
@@ -112,7 +112,7 @@ def test_a_header_that_differs_in_one_item_is_noticed():
     data = bytearray(SegFactory.of_masks(masks((9, 3, 4))).build())
     items = open_structure(bytes(data)).per_frame
     assert items is not None
-    offset = int(items.value(lockstep.SEGMENT).offset[7])  # type: ignore[union-attr]
+    offset = int(items.value(functional_groups.SEGMENT).offset[7])  # type: ignore[union-attr]
     data[offset - 8 : offset - 4] = b"\x62\0\x0c\0"  # (0062,000B) becomes (0062,000C)
     table = read_frames(open_structure(bytes(data)))
     assert table.segment[7] == -1
@@ -123,7 +123,7 @@ def test_a_length_that_overruns_its_item_is_refused():
     data = bytearray(SegFactory.of_masks(masks((9, 3, 4))).build())
     items = open_structure(bytes(data)).per_frame
     assert items is not None
-    offset = int(items.value(lockstep.SEGMENT).offset[7])  # type: ignore[union-attr]
+    offset = int(items.value(functional_groups.SEGMENT).offset[7])  # type: ignore[union-attr]
     data[offset - 2 : offset] = b"\x40\0"
     with pytest.raises(CorruptSegError) as refused:
         open_structure(bytes(data))
