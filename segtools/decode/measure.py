@@ -226,13 +226,11 @@ def _components(array: Labels, box: Box, runs: _Runs, first: Integers, bounds: I
     Labels one by one in their own boxes, unless these together are larger than the box around all:
     fresh memory for the components' image is what costs most.
     """
-    from cc3d import connected_components  # only those pay for the import who measure
-
     parts = [slice(a, b) for a, b in pairwise([*first.tolist(), len(runs.label)])]
     lows, highs = bounds[..., 0], bounds[..., 1]
     own = int(np.prod(highs - lows + 1, axis=1).sum())
     if own > np.prod([side.stop - side.start for side in box]):
-        image = connected_components(np.ascontiguousarray(array[box]), connectivity=26)
+        image = _component_image(np.ascontiguousarray(array[box]))
         k0, j0, i0 = (side.start for side in box)
         labels = image[runs.k - k0, runs.j - j0, runs.i - i0].astype(np.int64)
         return [runs.of(part).component_sizes(labels[part]) for part in parts]
@@ -240,11 +238,21 @@ def _components(array: Labels, box: Box, runs: _Runs, first: Integers, bounds: I
     for part, low, high in zip(parts, lows.tolist(), highs.tolist(), strict=True):
         mine = runs.of(part)
         i, j, k = (slice(a, b + 1) for a, b in zip(low, high, strict=True))
-        image = connected_components(array[k, j, i] == mine.label[0], connectivity=26)
+        image = _component_image(array[k, j, i] == mine.label[0])
         sizes.append(
             mine.component_sizes(image[mine.k - low[2], mine.j - low[1], mine.i - low[0]].astype(np.int64))
         )
     return sizes
+
+
+def _component_image(voxels: npt.NDArray[np.uint8 | np.uint16 | np.bool_]) -> npt.NDArray[np.unsignedinteger]:
+    """26-connected components, numbered from 1."""
+    from cc3d import connected_components  # only those pay for the import who measure
+
+    if voxels.size == max(voxels.shape):  # cc3d 4.1 counts too few labels ahead on a single line
+        voxels = np.pad(voxels, ((0, 1), (0, 1), (0, 1)))
+    image: npt.NDArray[np.unsignedinteger] = connected_components(voxels, connectivity=26)
+    return image
 
 
 def _overlaps(volume: SegVolume) -> dict[int, int]:

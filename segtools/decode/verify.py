@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from io import BytesIO
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -220,11 +220,7 @@ def _bit_offsets(dataset: Dataset, data: npt.NDArray[np.uint8], count: int, pixe
 def _encapsulated(
     dataset: Dataset, syntax: str, count: int, pixels: int, bits: int
 ) -> Iterator[npt.NDArray[Any]]:
-    from pydicom.encaps import generate_frames
-
-    for n, data in enumerate(generate_frames(dataset.PixelData, number_of_frames=count)):
-        if n == count:
-            return
+    for data in _compressed_frames(dataset.PixelData, count):
         if syntax == _DEFLATED_FRAMES:
             yield _plain(zlib.decompressobj(-15).decompress(data, pixels * 2 + 16), pixels, bits)
         elif syntax == _WRAPPED:
@@ -239,6 +235,18 @@ def _encapsulated(
             import openjpeg.utils
 
             yield openjpeg.utils.decode(data).ravel()
+
+
+def _compressed_frames(value: bytes, count: int) -> Iterator[bytes]:
+    """Fragments, one a frame; where there are more, pydicom joins them by the offset table."""
+    from pydicom.encaps import generate_fragments, generate_frames, parse_basic_offsets
+
+    buffer = BytesIO(value)
+    parse_basic_offsets(buffer)
+    fragments = list(generate_fragments(buffer))
+    if len(fragments) == count:
+        return iter(fragments)
+    return islice(generate_frames(value, number_of_frames=count), count)
 
 
 def _plain(data: bytes, pixels: int, bits: int) -> npt.NDArray[Any]:
