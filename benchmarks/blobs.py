@@ -45,7 +45,7 @@ class Blobs:
 def blobs(
     count: int, shape: tuple[int, int, int], slices_per_blob: float, *, width: float = 1.0, seed: int = 7
 ) -> Blobs:
-    """`count` blobs in a body-shaped column.
+    """`count` blobs in a body-shaped column, sizes spread as organs' are: few large, many small.
 
     Parameters
     ----------
@@ -59,10 +59,17 @@ def blobs(
     seed : int
     """
     rng = np.random.default_rng(seed)
-    labels = np.zeros(shape, np.uint8 if count < 256 else np.uint16)
-    # Sizes spread as organs do: a few large, many small; the mean height is what was asked for.
     weight = rng.lognormal(0.0, 0.45, count)
-    heights = np.maximum(3.0, weight / weight.mean() * slices_per_blob)
+    return _place_all(np.maximum(3.0, weight / weight.mean() * slices_per_blob), shape, width, rng)
+
+
+def blobs_of(heights: Vector, shape: tuple[int, int, int], *, width: float = 1.0, seed: int = 7) -> Blobs:
+    """One blob per height (slices); the others as `blobs`."""
+    return _place_all(heights, shape, width, np.random.default_rng(seed))
+
+
+def _place_all(heights: Vector, shape: tuple[int, int, int], width: float, rng: np.random.Generator) -> Blobs:
+    labels = np.zeros(shape, np.uint8 if len(heights) < 256 else np.uint16)
     side = 0.5 * width * np.sqrt(shape[1] * shape[2] / (512 * 512))
     boxes = []
     for number, height in enumerate(heights, start=1):

@@ -11,6 +11,7 @@ labelmap-rle   LABELMAP, RLE Lossless
 labelmap-jls   LABELMAP, JPEG-LS Lossless
 fractional     FRACTIONAL, 10 of the structures with soft edges
 nifti          nii.gz as nibabel writes it by default
+one-large      BINARY by dcmqi, 100 segments: one of 20 MB, the others of ~2 MB
 growth-N       BINARY by dcmqi, N segments of ~60 frames each (125, 250, 500, 1000)
 =============  ==========================================================================
 
@@ -42,7 +43,7 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from benchmarks.blobs import Blobs, blobs
+from benchmarks.blobs import Blobs, blobs, blobs_of
 from benchmarks.dicom_bytes import Style, element, element_head
 
 if TYPE_CHECKING:
@@ -120,6 +121,12 @@ def totalsegmentator() -> Phantom:
 def growth(segments: int) -> Phantom:
     """`segments` labels of ~60 frames of 512 × 512 each; 400 slices."""
     return Phantom(f"growth-{segments}", blobs(segments, (400, 512, 512), 61.5, width=0.3))
+
+
+def one_large() -> Phantom:
+    """100 labels over 660 slices; label 1 has 640 frames (20 MB), the others ~60 each."""
+    heights = np.array([640.0] + [60.0] * 99)
+    return Phantom("one-large", blobs_of(heights, (660, 512, 512), width=0.3))
 
 
 # --- header ---------------------------------------------------------------------------------------
@@ -369,6 +376,7 @@ def _write_nifti(phantom: Phantom, path: Path) -> Path:
 
 KINDS = ("dcmqi", "highdicom", "labelmap", "labelmap-rle", "labelmap-jls", "fractional", "nifti")
 GROWTH_KINDS = tuple(f"growth-{segments}" for segments in GROWTH)
+EXTRA_KINDS = ("one-large", *GROWTH_KINDS)
 
 
 def file_name(kind: str) -> str:
@@ -387,6 +395,8 @@ def ensure(folder: Path, kinds: Iterable[str] = KINDS) -> dict[str, Path]:
         unfinished = path.with_name(f".{path.name}")  # nibabel wants its suffix
         if kind in GROWTH_KINDS:
             write(growth(int(kind.removeprefix("growth-"))), "dcmqi", unfinished)
+        elif kind == "one-large":
+            write(one_large(), "dcmqi", unfinished)
         else:
             phantom = phantom or totalsegmentator()
             write(phantom, kind, unfinished)
@@ -400,9 +410,7 @@ def main() -> None:
         prog="python -m benchmarks.phantom", description="Write DICOM SEG phantoms."
     )
     parser.add_argument("out", type=Path)
-    parser.add_argument(
-        "--kind", nargs="+", choices=KINDS + GROWTH_KINDS, default=list(KINDS), metavar="KIND"
-    )
+    parser.add_argument("--kind", nargs="+", choices=KINDS + EXTRA_KINDS, default=list(KINDS), metavar="KIND")
     arguments = parser.parse_args()
     for kind, path in ensure(arguments.out, arguments.kind).items():
         print(f"{kind:14} {path.stat().st_size / 1e6:8.1f} MB  {path}")
