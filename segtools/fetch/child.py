@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from segtools.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from threading import Event
 
@@ -53,6 +53,7 @@ def run_group(
     stall_timeout_s: float,
     limit_bytes: int | None = None,
     bandwidth_bytes_s: int | None = None,
+    on_line: Callable[[bytes], None] | None = None,
     cancel: Event | None = None,
 ) -> Finished:
     """Run `command` in its own process group until it ends, stalls or is canceled.
@@ -70,6 +71,8 @@ def run_group(
         Ended when `folders` have grown by more.
     bandwidth_bytes_s : int, bytes/s, optional
         The group is stopped (SIGSTOP) whenever `folders` have grown faster; TCP then slows the sender.
+    on_line : callable, optional
+        Called with each line of its standard output as it comes.
     cancel : threading.Event, optional
         Set by another thread to end it.
 
@@ -94,7 +97,8 @@ def run_group(
         except OSError as error:
             raise EnvironmentProblem("s5cmd-missing", f"Cannot start {command[0]}: {error}.") from error
     try:
-        return _Watch(process, folders, stall_timeout_s, limit_bytes, bandwidth_bytes_s, cancel).until_end()
+        watch = _Watch(process, folders, stall_timeout_s, limit_bytes, bandwidth_bytes_s, on_line, cancel)
+        return watch.until_end()
     finally:
         _end(process)
 
@@ -130,6 +134,7 @@ class _Watch:
         stall_timeout_s: float,
         limit_bytes: int | None,
         bandwidth_bytes_s: int | None,
+        on_line: Callable[[bytes], None] | None,
         cancel: Event | None,
     ) -> None:
         self.process = process
@@ -137,6 +142,7 @@ class _Watch:
         self.stall_timeout_s = stall_timeout_s
         self.limit_bytes = limit_bytes
         self.bandwidth_bytes_s = bandwidth_bytes_s
+        self.on_line = on_line
         self.cancel = cancel
         self.output = {process.stdout: bytearray(), process.stderr: bytearray()}
         self.is_stopped = False
@@ -174,8 +180,13 @@ class _Watch:
         for key, _ in selector.select(_TICK_S):
             chunk = os.read(key.fd, 1 << 16)
             if chunk:
-                self.output[key.fileobj] += chunk  # type: ignore[index]
+                output = self.output[key.fileobj]  # type: ignore[index]
+                start = output.rfind(b"\n") + 1
+                output += chunk
                 is_any = True
+                if self.on_line is not None and key.fileobj is self.process.stdout:
+                    for line in output[start : output.rfind(b"\n") + 1].splitlines():
+                        self.on_line(bytes(line))
             else:
                 selector.unregister(key.fileobj)
         return is_any

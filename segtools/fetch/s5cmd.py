@@ -23,7 +23,7 @@ from segtools.fetch.child import Finished, run_group
 from segtools.series import RemoteObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from threading import Event
 
     from segtools.errors import SegtoolsError
@@ -143,7 +143,10 @@ class S5cmd:
         return result
 
     def copy(
-        self, pairs: Sequence[tuple[str, Path]], limit_bytes: int | None = None
+        self,
+        pairs: Sequence[tuple[str, Path]],
+        limit_bytes: int | None = None,
+        on_copied: Callable[[Path], None] | None = None,
     ) -> dict[Path, SegtoolsError | None]:
         """Copy objects to files.
 
@@ -153,6 +156,8 @@ class S5cmd:
             URL and target; the targets' folders exist.
         limit_bytes : int, bytes, optional
             Ended when more arrives; what was then under way is ``size-mismatch``.
+        on_copied : callable, optional
+            Called with each target as it gets its final name.
 
         Returns
         -------
@@ -162,9 +167,18 @@ class S5cmd:
         o = self.options
         options = f"--raw --concurrency {o.part_concurrency} --part-size {o.part_size_mib}"
         lines = [f"cp {options} {shlex.quote(url)} {shlex.quote(str(path))}" for url, path in pairs]
-        finished = self._run(lines, sorted({path.parent for _, path in pairs}), limit_bytes)
-        said = _json_lines(finished.stdout)
-        done = {line.get("destination") for line in said if line.get("success") is True}
+        targets = {str(path): path for _, path in pairs}
+        done: set[str] = set()
+
+        def note(text: bytes) -> None:
+            for line in _json_lines(text):
+                target = line.get("destination")
+                if line.get("success") is True and target in targets:
+                    done.add(target)
+                    if on_copied is not None:
+                        on_copied(targets[target])
+
+        finished = self._run(lines, sorted({path.parent for _, path in pairs}), limit_bytes, note)
         failures = self._failures(finished, {str(path): url for url, path in pairs})
         return {
             path: None if str(path) in done else failures.get(str(path)) or self._unaccounted(finished, url)
@@ -172,7 +186,11 @@ class S5cmd:
         }
 
     def _run(
-        self, lines: Sequence[str], folders: Sequence[Path] = (), limit_bytes: int | None = None
+        self,
+        lines: Sequence[str],
+        folders: Sequence[Path] = (),
+        limit_bytes: int | None = None,
+        on_line: Callable[[bytes], None] | None = None,
     ) -> Finished:
         o = self.options
         command = [str(binary()), "--json", "--endpoint-url", o.endpoint or AWS_ENDPOINT]
@@ -190,6 +208,7 @@ class S5cmd:
             stall_timeout_s=o.stall_timeout_s,
             limit_bytes=limit_bytes,
             bandwidth_bytes_s=o.bandwidth_bytes_s,
+            on_line=on_line,
             cancel=self.cancel,
         )
 

@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from segtools.errors import EnvironmentProblem, FetchError, Transient, TransientFetchError, WriteError
@@ -18,6 +19,7 @@ from segtools.series import FetchedSeries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
     from threading import Event
 
@@ -30,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 _STRAY = re.compile(r".+\.dcm\d+")
 _LONGEST_PAUSE_S = 60.0
+_HASHERS = 2
 _FILE_SLACK_BYTES = 1 << 16
 """Disk blocks that a file may take beyond its bytes."""
 _LIMITS = {"network-unavailable": 2, "size-mismatch": 2, "checksum-mismatch": 2, "transfer-stalled": 2}
@@ -134,6 +137,7 @@ class _Transfers:
         self.options = options
         self.s5cmd = S5cmd(options, cancel)
         self.md5s: dict[Path, str] = {}
+        self.hashing: dict[Path, Future[str]] = {}
         self.attempts: dict[str, int] = {}
 
     def round(self, plans: Sequence[Plan], attempt: int) -> bool:
@@ -162,7 +166,12 @@ class _Transfers:
     def _copy(self, items: Sequence[Item]) -> dict[Path, SegtoolsError | None]:
         """Copy; where more arrives than promised, ask the bucket which objects are to blame."""
         limit = sum((item.source.size_bytes or 0) + _FILE_SLACK_BYTES for item in items)
-        said = self.s5cmd.copy([(item.source.url, item.path) for item in items], limit)
+        pairs = [(item.source.url, item.path) for item in items]
+        with ThreadPoolExecutor(_HASHERS, "md5") as pool:
+            self.hashing = {}
+            said = self.s5cmd.copy(
+                pairs, limit, lambda path: self.hashing.update({path: pool.submit(_md5, path)})
+            )
         suspects = [item for item in items if getattr(said[item.path], "code", "") == "size-mismatch"]
         listings = self.s5cmd.list([item.source.url for item in suspects]) if suspects else {}
         for item in suspects:
@@ -182,7 +191,7 @@ class _Transfers:
             if source.size_bytes is not None and size != source.size_bytes:
                 message = f"{source.url}: {size} bytes arrived, {source.size_bytes} were promised."
                 return kind("size-mismatch", message, url=source.url)
-            md5 = _md5(path)
+            md5 = self.hashing[path].result() if path in self.hashing else _md5(path)
         except FileNotFoundError:
             code = "transfer-failed" if is_remote(source.url) else "object-missing"
             return kind(code, f"{source.url}: there is no file.", url=source.url)
