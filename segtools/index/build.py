@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 from collections import Counter
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from uuid import UUID, uuid5
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segtools.errors import SegtoolsError
+from segtools.errors import SegtoolsError, UsageError
 from segtools.files import replacing
 from segtools.index.archive import Archive, ArchiveObject, FolderArchive
 from segtools.index.belonging import FILE as COLLECTIONS_FILE
@@ -38,6 +39,7 @@ PROCESSES_FROM = 400
 """Objects from which worker processes pay for their start."""
 BUCKET_THREADS = 16
 ROW_GROUP_ROWS = 100_000
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # ends of lines, and what is no UTF-8
 CONTENT_NAMESPACE = UUID("8f1c1a52-2f0b-5a53-9c63-1d0f3a3d7a10")
 """Of crdc_series_uuid in own archives, which have no CRDC to give one."""
 
@@ -135,7 +137,7 @@ def build_index(
     changes when one of them does.
     """
     archive = _archive(source, out, url_base, endpoint)
-    belongings = Belongings(archive.text(COLLECTIONS_FILE), Belonging(collection or archive.name))
+    belongings = _belongings(archive, Belonging(collection or archive.name))
     objects = [found for found in archive.objects() if found.path != COLLECTIONS_FILE]
     ledger = _Ledger(belongings)
     with (
@@ -171,6 +173,13 @@ def _archive(source: Path | str | Archive, out: Path, url_base: str | None, endp
     return source
 
 
+def _belongings(archive: Archive, default: Belonging) -> Belongings:
+    try:
+        return Belongings(archive.text(COLLECTIONS_FILE), default)
+    except UnicodeDecodeError as error:
+        raise UsageError("collections-invalid", f"{COLLECTIONS_FILE} is no UTF-8: {error.reason}.") from error
+
+
 # --- reading, in workers --------------------------------------------------------------------------
 
 
@@ -201,12 +210,8 @@ def _read(archive: Archive, checksum: bool | None, found: ArchiveObject) -> _Res
 
 def _check_name(found: ArchiveObject) -> None:
     """Refuse names that no table and no manifest can carry."""
-    if not found.url.isprintable() or (not found.url.isascii() and _has_surrogates(found.url)):
+    if _UNSAFE.search(found.url):
         raise SegtoolsError("unsafe-url", f"{found.path!r} is no name for a URL.")
-
-
-def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @contextmanager
