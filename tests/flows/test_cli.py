@@ -1,0 +1,158 @@
+"""Commands, their help, and what they say to mistakes: one line with a code, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from flows.cli import COMMANDS
+from segtools.codes import CODES
+from tests.factories.seg import SegFactory
+from tests.flows.conftest import Ran, idcseg
+
+
+def complains(ran: Ran, code: str, exit_code: int, *words: str) -> None:
+    """The message is one line, has the code and the words; no traceback, nothing on stdout."""
+    line = next((line for line in ran.err.splitlines() if line.startswith("error [")), "")
+    assert line.startswith(f"error [{code}]"), ran.err
+    assert ran.code == exit_code
+    assert "Traceback" not in ran.err
+    for word in words:
+        assert word in line
+    assert CODES[code].remedy
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_help(command: str) -> None:
+    ran = idcseg(command, "--help")
+    assert ran.code == 0
+    assert COMMANDS[command][1].split(":")[0].split(",")[0] in " ".join(ran.out.split())
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", idcseg("--version").out)
+
+
+def test_unknown_command_is_usage() -> None:
+    ran = idcseg("dcode")
+    assert ran.code == 2
+    assert "decode" in ran.err
+
+
+def test_unknown_option_is_usage() -> None:
+    ran = idcseg("decode", "x.dcm", "--jsn")
+    assert ran.code == 2
+    assert "--json" in ran.err
+
+
+# --- cohort files -------------------------------------------------------------------------------------
+
+
+def test_unknown_cohort_offers_near_names(tmp_path: Path) -> None:
+    complains(idcseg("plan", "lidc-nodule"), "not-found", 2, "lidc-nodules")
+
+
+def test_unreadable_yaml_names_the_line(tmp_path: Path) -> None:
+    cohort = tmp_path / "c.yaml"
+    cohort.write_text("collections: [a\nstructures: b\n")
+    complains(idcseg("plan", cohort), "spec-unreadable", 2, "c.yaml:2")
+
+
+def test_unknown_key_names_line_and_key(tmp_path: Path) -> None:
+    cohort = tmp_path / "c.yaml"
+    cohort.write_text("collections: [a]\nstructure: liver\n")
+    complains(idcseg("plan", cohort), "spec-invalid", 2, "c.yaml:2", "structure", "structures")
+
+
+def test_unknown_setting() -> None:
+    complains(idcseg("plan", "demo", "--set", "fetch.wrkers=3"), "settings-invalid", 2, "wrkers")
+
+
+def test_index_that_is_not_there() -> None:
+    complains(idcseg("plan", "demo", "--index", "nowhere"), "not-found", 2, "nowhere")
+
+
+# --- files --------------------------------------------------------------------------------------------
+
+
+def _ct_as_seg(folder: Path) -> Path:
+    """`Modality` SEG with the SOP class of a CT: twelve real series are so."""
+    import io
+
+    from pydicom import dcmread
+
+    dataset = dcmread(io.BytesIO(SegFactory().build()))
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    path = folder / "ct.dcm"
+    dataset.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(b"", "empty-file"), (b"hello, world\n" * 100, "not-dicom"), (b"\0" * 4000, "not-dicom")],
+)
+def test_decode_of_what_is_no_dicom(tmp_path: Path, content: bytes, code: str) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(content)
+    complains(idcseg("decode", path), code, 1, "a.dcm")
+
+
+def test_decode_of_a_ct_that_claims_to_be_seg(tmp_path: Path) -> None:
+    complains(idcseg("decode", _ct_as_seg(tmp_path)), "not-segmentation", 1, "1.2.840.10008.5.1.4.1.1.2")
+
+
+def test_decode_of_a_truncated_file(tmp_path: Path) -> None:
+    path = tmp_path / "cut.dcm"
+    content = SegFactory().build()
+    path.write_bytes(content[: len(content) - 8])
+    complains(idcseg("decode", path), "truncated", 1, "PixelData")
+
+
+def test_decode_of_nothing() -> None:
+    complains(idcseg("decode", "nowhere.dcm"), "not-found", 2, "nowhere.dcm")
+
+
+def test_decode_of_an_empty_folder(tmp_path: Path) -> None:
+    complains(idcseg("decode", tmp_path), "not-found", 2)
+
+
+def test_decode_a_folder_with_one_broken_file_is_partial(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "good.dcm").write_bytes(SegFactory().build())
+    (tmp_path / "in" / "bad.dcm").write_bytes(b"bad")
+    ran = idcseg("decode", tmp_path / "in", "-o", tmp_path / "out", "--verify", "--json")
+    assert ran.code == 3
+    bad, good = json.loads(ran.out)
+    assert bad["error"] == "not-dicom"
+    assert [row["voxel_count"] for row in good["segments"]]
+    assert all((tmp_path / "out" / name).is_file() for name in good["files"])
+
+
+def test_decode_writes_nothing_without_an_output(tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(SegFactory().build())
+    assert idcseg("decode", path).code == 0
+    assert [item.name for item in tmp_path.iterdir()] == ["a.dcm"]
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    from flows.console import cell
+
+    assert "\x1b" not in cell("\x1b[31mred")
+
+
+# --- datasets -----------------------------------------------------------------------------------------
+
+
+def test_show_of_no_dataset(tmp_path: Path) -> None:
+    complains(idcseg("show", tmp_path), "not-found", 2)
+
+
+def test_run_into_a_foreign_folder(tmp_path: Path) -> None:
+    (tmp_path / "thesis.docx").write_text("mine")
+    complains(idcseg("run", "demo", "-o", tmp_path, "--direct"), "output-not-ours", 2, "thesis.docx")
+    assert (tmp_path / "thesis.docx").read_text() == "mine"
