@@ -229,11 +229,12 @@ def unpacked_binary(description: PixelDescription) -> Finding:
 
 
 def _check_description(description: PixelDescription) -> None:
+    widths = (8, 16) if description.segmentation_type == "LABELMAP" else (1, 8, 16)  # PS3.3 C.8.20.2
     for keyword, tag, value, allowed in (
         ("Rows", "(0028,0010)", description.rows, range(1, 65536)),
         ("Columns", "(0028,0011)", description.columns, range(1, 65536)),
         ("SamplesPerPixel", "(0028,0002)", description.samples_per_pixel, (1,)),
-        ("BitsAllocated", "(0028,0100)", description.bits_allocated, (1, 8, 16)),
+        ("BitsAllocated", "(0028,0100)", description.bits_allocated, widths),
         ("NumberOfFrames", "(0028,0008)", description.frame_count, range(1, 2**31)),
     ):
         if value not in allowed:

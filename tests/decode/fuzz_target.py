@@ -85,7 +85,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, data in corpus().items():
             Path(folder, name).write_bytes(data)
-        options = [f"-artifact_prefix={folder}/", "-rss_limit_mb=2048", "-timeout=20", "-max_len=65536"]
+        options = [f"-artifact_prefix={folder}/", "-rss_limit_mb=2048", "-timeout=90", "-max_len=65536"]
         atheris.Setup([sys.argv[0], folder, *options, *sys.argv[1:]], check_one)
         atheris.Fuzz()
 
