@@ -115,6 +115,13 @@ def _open_pixels(
     allocated = structure.integer(0x00280100)
     if allocated is None:
         raise CorruptSegError("missing-attribute", "BitsAllocated (0028,0100) is absent.", tag="(0028,0100)")
+    if kind == "LABELMAP" and allocated == 1:
+        raise CorruptSegError(
+            "invalid-attribute",
+            "BitsAllocated (0028,0100) is 1 in a LABELMAP; a label needs 8 or 16.",
+            tag="(0028,0100)",
+            value=1,
+        )
     description = PixelDescription(
         rows=size[0],
         columns=size[1],

@@ -113,7 +113,8 @@ def read(
     source : str, PathLike, bytes, binary file, or a sequence of them
         The file. A sequence is the parts of a concatenation (PS3.3 C.7.6.16.2.2.4), in any order.
     segments : collection of int, optional
-        SegmentNumbers to read; only their frames are touched, the grid is that of all. Default: all.
+        SegmentNumbers to read; only their frames are touched, the grid is that of all. Whether a
+        FRACTIONAL file is a mask in disguise is judged by those frames too. Default: all.
     options : DecodeOptions
 
     Returns
