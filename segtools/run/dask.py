@@ -10,7 +10,7 @@ import importlib
 import itertools
 from typing import TYPE_CHECKING, Any, Self
 
-from segtools.errors import EnvironmentProblem, MissingError
+from segtools.errors import EnvironmentProblem, MissingError, RunError
 from segtools.run.engines import Function, WorkerDied, guarded
 
 try:
@@ -93,12 +93,15 @@ class DaskEngine:
 def _local_cluster(options: ExecutorOptions) -> LocalCluster:
     # The executor halves a batch at its first death: letting Dask repeat it would only cost more.
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        cluster: LocalCluster = distributed.LocalCluster(
-            n_workers=options.workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=options.memory_bytes or 0,
-            dashboard_address="127.0.0.1:0",
-            host="127.0.0.1",
-        )
+        try:
+            cluster: LocalCluster = distributed.LocalCluster(
+                n_workers=options.workers,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=options.memory_bytes or 0,
+                dashboard_address="127.0.0.1:0",
+                host="127.0.0.1",
+            )
+        except RuntimeError as error:
+            raise RunError("internal", f"The Dask workers do not start: {error}.") from error
     return cluster
