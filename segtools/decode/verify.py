@@ -134,19 +134,27 @@ def _segment_numbers(dataset: Dataset) -> list[int]:
 
 def _places(dataset: Dataset) -> list[int]:
     """Give frames at one position the same number, and every frame without a position its own."""
-    known: list[npt.NDArray[np.float64]] = []
-    places = []
+    points: dict[int, list[float]] = {}
     for n, group in enumerate(_groups(dataset, "PlanePositionSequence")):
         position = group.get("ImagePositionPatient") if group is not None else None
-        if not position or len(position) != 3:
-            places.append(-1 - n)
-            continue
-        point = np.array([float(v) for v in position])
-        near = [m for m, other in enumerate(known) if np.abs(other - point).max() < _SAME_PLACE_MM]
-        if not near:
-            known.append(point)
-        places.append(near[0] if near else len(known) - 1)
+        if position and len(position) == 3:
+            points[n] = [float(v) for v in position]
+    places = [-1 - n for n in range(_frame_count(dataset))]
+    if points:
+        columns = np.array(list(points.values())).T
+        cells = np.stack([_clusters(column) for column in columns], axis=1)
+        _, numbers = np.unique(cells, axis=0, return_inverse=True)
+        for n, number in zip(points, numbers.ravel().tolist(), strict=True):
+            places[n] = number
     return places
+
+
+def _clusters(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Number of the run of close values that each value is in."""
+    order = np.argsort(values)
+    clusters = np.empty(len(values), np.int64)
+    clusters[order] = np.cumsum(np.diff(values[order], prepend=values[order[0]]) > _SAME_PLACE_MM)
+    return clusters
 
 
 def _repeated(places: list[int], numbers: list[int] | None) -> set[tuple[int | None, int]]:
