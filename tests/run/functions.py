@@ -53,10 +53,6 @@ class Work:
         return {path.name: len(path.read_text().splitlines()) for path in self.folder.glob("1.2.*")}
 
 
-def exit_at_start(batch: Batch) -> None:
-    raise AssertionError(batch)
-
-
 class Unpicklable:
     """Ends a worker before it is ready: it cannot be unpickled there."""
 
