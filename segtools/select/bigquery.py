@@ -190,7 +190,8 @@ class _Jobs:
             raise SelectError(
                 "query-too-expensive",
                 f"Query {made.query!r} would read {estimated:,} bytes"
-                f" (about ${estimated / 1024**4 * self.engine.price_usd_per_tib:.2f}), more than the {limit:,} allowed.",
+                f" (about ${estimated / 1024**4 * self.engine.price_usd_per_tib:.2f}), more than"
+                f" the {limit:,} allowed.",
                 bytes=estimated,
                 limit=limit,
             )
@@ -232,11 +233,11 @@ def _client(engine: BigQueryEngine) -> bigquery.Client:
 
     credentials: Any = None
     if engine.credentials_file is not None:
-        credentials = service_account.Credentials.from_service_account_file(
-            engine.credentials_file, scopes=["https://www.googleapis.com/auth/bigquery"]
-        )
+        from_file: Any = service_account.Credentials.from_service_account_file
+        credentials = from_file(engine.credentials_file, scopes=["https://www.googleapis.com/auth/bigquery"])
     elif engine.api_endpoint is not None:
-        credentials = AnonymousCredentials()
+        anonymous: Any = AnonymousCredentials
+        credentials = anonymous()
     options = {"api_endpoint": engine.api_endpoint} if engine.api_endpoint is not None else None
     return bigquery.Client(engine.project, credentials, client_options=options, location=engine.location)
 
@@ -389,8 +390,10 @@ class BigQuerySession:
         return _on(tree, self._dicom_all[version])
 
     def _labelmap_segments(self, library: Library) -> exp.Expr:
-        """The query `labelmap_segments`, whose nested columns are all there; releases differ in whether
-        an algorithm's name is repeated."""
+        """The query `labelmap_segments`, whose nested columns are all there; releases differ in one.
+
+        SegmentAlgorithmName is STRING in some and ARRAY<STRING> in others.
+        """
         from sqlglot import exp
 
         tree = parse(library["labelmap_segments"])
@@ -410,7 +413,7 @@ class BigQuerySession:
         query: str,
         values: Mapping[str, Any],
         library: Library,
-        answers: Mapping[str, pa.Table] | None = None,  # noqa: ARG002 - they are not on Google's side
+        answers: Mapping[str, pa.Table] | None = None,
     ) -> Result:
         """Run a query of the library, dry first.
 
@@ -447,7 +450,8 @@ class BigQuerySession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._jobs.client.close()
+        client: Any = self._jobs.client
+        client.close()
 
 
 def _on(tree: exp.Query, dicom_all: exp.Expr) -> exp.Query:

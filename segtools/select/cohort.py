@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LARGEST_FILE_BYTES = 16 * 1024**2
 MOST_NODES = 1_000_000
-SCHEMA_NAME = "cohort.schema.json"
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 Lines = dict[tuple[str | int, ...], int]
 
@@ -86,8 +86,9 @@ def read_yaml(text: str, path: str) -> tuple[Any, Lines]:
     SpecError
         ``spec-unreadable``.
     """
-    loader = yaml.SafeLoader(text)
+    loader: yaml.SafeLoader | None = None
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         lines: Lines = {}
         value = None if node is None else _Builder(loader, lines, path).build(node, ())
@@ -101,7 +102,8 @@ def read_yaml(text: str, path: str) -> tuple[Any, Lines]:
     except (RecursionError, ValueError) as error:
         raise SpecError("spec-unreadable", f"{path}: {error}.", path=path) from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return value, lines
 
 
@@ -116,6 +118,8 @@ class _Builder:
         if self._nodes > MOST_NODES:
             raise ValueError(f"more than {MOST_NODES} values")
         self._lines.setdefault(place, node.start_mark.line + 1)
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+            raise ValueError(f"line {node.start_mark.line + 1}: the tag {node.tag} is not allowed")
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*place, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):

@@ -14,7 +14,9 @@ import pyarrow as pa
 
 from segtools import schema
 from segtools.errors import QueryError, SelectError
-from segtools.select import drift, mirroring as mirrors, sources as places
+from segtools.select import drift
+from segtools.select import mirroring as mirrors
+from segtools.select import sources as places
 from segtools.select.engine import Facts, Result, check_columns, conform
 from segtools.select.sql import no_rows, statement
 
@@ -43,7 +45,8 @@ WHERE series_revised_idc_version <= {version}
 """
 
 # Release v held what it still holds unrevised, and what has been revised or retired since. Of a
-# retired version idc-index-data keeps neither licence nor DOI, and the size to 10 kB only.
+# retired version idc-index-data keeps neither licence, DOI nor number of instances, and the size to
+# 10 kB only; radiology segmentations are one instance each, so one is assumed, and a warning says so.
 _FORMER_SERIES = """
 UNION ALL BY NAME
 SELECT
@@ -52,7 +55,7 @@ SELECT
   crdc_series_uuid, any_value(Modality) AS Modality, NULL AS SOPClassUID, NULL AS TransferSyntaxUID,
   NULL AS SeriesDescription, max(series_aws_url) AS series_aws_url,
   CAST(round(max(series_size_MB) * 1000000) AS BIGINT) AS series_size_bytes,
-  CAST(NULL AS BIGINT) AS instance_count, NULL AS license_short_name, NULL AS source_DOI
+  CAST(1 AS BIGINT) AS instance_count, NULL AS license_short_name, NULL AS source_DOI
 FROM prior_versions
 WHERE {version} BETWEEN min_idc_version AND max_idc_version
 GROUP BY SeriesInstanceUID, crdc_series_uuid
@@ -83,7 +86,7 @@ class LocalEngine:
         idc_version: int | str = "latest",
         *,
         releases: tuple[int, int] | None = None,
-        labelmaps: bool = True,  # noqa: ARG002 - own indexes hold them anyway
+        labelmaps: bool = True,
     ) -> LocalSession:
         """Open the tables of `sources`; see `segtools.select.engine.Engine`.
 
@@ -132,7 +135,7 @@ class _Opening:
 
     def session(self, idc_version: int | str, releases: tuple[int, int] | None) -> LocalSession:
         own = self.sources.indexes
-        parts: dict[str, list[str]] = {"segmentations": [], "series_index": [], "instances": []}
+        parts: dict[str, list[str]] = {"series_index": [], "segmentations": [], "instances": []}
         for index in own:
             parts["segmentations"].append(
                 self._own(index, places.SEGMENTATIONS_FILE, schema.IDC_SEGMENTATIONS)
@@ -216,8 +219,8 @@ class _Opening:
             self.connection.execute(f"CREATE VIEW {view} AS {text.format(version=int(asked_version))}")
         if version < max(known):
             self.warnings.append(
-                f"IDC v{version} is not the release of idc-index-data (v{max(known)}): licences, DOIs and analysis"
-                " results of series retired since are unknown."
+                f"IDC v{version} is not the release of idc-index-data (v{max(known)}): of series retired since,"
+                " licence, DOI and analysis result are unknown, sizes are rounded and one instance is assumed."
             )
         return version
 

@@ -73,12 +73,17 @@ def _fold(node: exp.Expr) -> exp.Expr:
         if _truth(left) is decisive or _truth(right) is decisive:
             return exp.Boolean(this=decisive)
         if _truth(left) is not None:
-            return right
-        return left if _truth(right) is not None else node
+            return _condition(right)
+        return _condition(left) if _truth(right) is not None else node
     if isinstance(node, exp.Not) and (inner := _truth(node.this)) is not None:
         return exp.Boolean(this=not inner)
     if isinstance(node, exp.Paren | exp.Coalesce) and (inner := _truth(node.this)) is not None:
         return exp.Boolean(this=inner)
+    return node
+
+
+def _condition(node: exp.Expr) -> exp.Expr:
+    """`node`, typed; sqlglot's arguments are not."""
     return node
 
 

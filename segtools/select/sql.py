@@ -105,7 +105,7 @@ def parse(query: Query) -> exp.Query:
     QueryError
         ``query-invalid``.
     """
-    from sqlglot import exp, parse as parse_sql
+    from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
     try:

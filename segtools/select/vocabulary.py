@@ -141,8 +141,8 @@ def structures(
         row["structure"] = slug(row["type_meaning"] or row["type_code"] or "", row["laterality"])
     if like is not None:
         wanted = slug(like)
-        close = {slug(name) for name in near(like, {row["structure"] for row in rows}, limit=20)}
-        rows = [row for row in rows if wanted in row["structure"] or row["structure"] in close]
+        close = {slug(name) for name in near(like, {row["type_meaning"] or "" for row in rows}, limit=20)}
+        rows = [row for row in rows if wanted in row["structure"] or slug(row["type_meaning"] or "") in close]
     return pa.Table.from_pylist(rows, schema=STRUCTURES_SCHEMA)
 
 

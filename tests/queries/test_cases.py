@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
-from tests.select.bigquery_server import BigQueryServer
-from tests.select.world import DICOM_ALL_SCHEMA, SERIES_SCHEMA
 
 from segtools import schema
 from segtools.select import BigQueryEngine, Library, LocalEngine, Sources
+from tests.select.bigquery_server import BigQueryServer
+from tests.select.world import DICOM_ALL_SCHEMA, SERIES_SCHEMA
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent for path in HERE.glob("*/*/expect.yaml"))
@@ -46,7 +46,9 @@ def run(engine: str, query: str, tables: dict[str, pa.Table], params: dict[str, 
         server.tables[f"{public}.idc_current.version_metadata"] = pa.table({"idc_version": [25]})
         for name in ("segmentations", "dicom_all"):
             table = tables.get(name)
-            server.tables[f"{public}.idc_v25.{name}"] = SCHEMAS[name].empty_table() if table is None else table
+            server.tables[f"{public}.idc_v25.{name}"] = (
+                SCHEMAS[name].empty_table() if table is None else table
+            )
         others = {name: table for name, table in tables.items() if name not in ("segmentations", "dicom_all")}
         server.tables |= {f"own.data.{name}": table for name, table in others.items()}
         own = {name: f"own.data.{name}" for name in others}

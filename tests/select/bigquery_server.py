@@ -82,7 +82,11 @@ class BigQueryServer:
 
     def queries(self) -> list[dict[str, Any]]:
         """The configurations of the jobs posted."""
-        return [body["configuration"] for method, path, body in self.requests if method == "POST" and path.endswith("/jobs")]
+        return [
+            body["configuration"]
+            for method, path, body in self.requests
+            if method == "POST" and path.endswith("/jobs")
+        ]
 
     # --- answers ---------------------------------------------------------------------------------
 
@@ -108,7 +112,11 @@ class BigQueryServer:
         table = self.execute(sql, wanted.get("queryParameters", []), dry=bool(config.get("dryRun")))
         limit = wanted.get("maximumBytesBilled")
         if limit is not None and size > int(limit):
-            raise Refusal(400, "bytesBilledLimitExceeded", f"Query exceeded limit for bytes billed: {limit}. {size} or higher required.")
+            raise Refusal(
+                400,
+                "bytesBilledLimitExceeded",
+                f"Query exceeded limit for bytes billed: {limit}. {size} or higher required.",
+            )
         job = body.get("jobReference", {}).get("jobId") or f"job-{len(self.jobs)}"
         fields = [_field(field) for field in table.schema]
         resource = {
@@ -119,10 +127,19 @@ class BigQueryServer:
             "status": {"state": "DONE"},
             "statistics": {
                 "totalBytesProcessed": str(size),
-                "query": {"totalBytesProcessed": str(size), "statementType": "SELECT", "schema": {"fields": fields}},
+                "query": {
+                    "totalBytesProcessed": str(size),
+                    "statementType": "SELECT",
+                    "schema": {"fields": fields},
+                },
             },
         }
-        self.jobs[job] = {"resource": resource, "fields": fields, "rows": table.to_pylist(), "schema": table.schema}
+        self.jobs[job] = {
+            "resource": resource,
+            "fields": fields,
+            "rows": table.to_pylist(),
+            "schema": table.schema,
+        }
         return resource
 
     def page(self, job: str, query: dict[str, str]) -> dict[str, Any]:
@@ -188,10 +205,12 @@ class BigQueryServer:
                 raise Refusal(400, "invalidQuery", str(error).splitlines()[0]) from error
 
     def lookup(self, key: str) -> pa.Table:
-        dataset, _, name = key.rpartition(".")
+        dataset, _, _ = key.rpartition(".")
         if ".INFORMATION_SCHEMA" in key.upper():
             dataset = re.split(r"\.INFORMATION_SCHEMA", key, flags=re.IGNORECASE)[0]
-            tables = {k.rpartition(".")[2]: t for k, t in self.tables.items() if k.rpartition(".")[0] == dataset}
+            tables = {
+                k.rpartition(".")[2]: t for k, t in self.tables.items() if k.rpartition(".")[0] == dataset
+            }
             if not tables:
                 raise Refusal(404, "notFound", f"Not found: Dataset {dataset}")
             rows = [
@@ -248,7 +267,9 @@ def _type(item: dict[str, Any]) -> str:
 def _value(item: dict[str, Any]) -> Any:
     kind, value = item["parameterType"], item["parameterValue"]
     if kind["type"] == "ARRAY":
-        return [_scalar(kind["arrayType"]["type"], entry.get("value")) for entry in value.get("arrayValues", [])]
+        return [
+            _scalar(kind["arrayType"]["type"], entry.get("value")) for entry in value.get("arrayValues", [])
+        ]
     return _scalar(kind["type"], value.get("value"))
 
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
-from tests.select.bigquery_server import BigQueryServer
-from tests.select.world import dicom_all, segmentations
 
 from segtools.select import BigQueryEngine, LocalEngine
+from tests.select.bigquery_server import BigQueryServer
+from tests.select.world import dicom_all, segmentations
 
 PUBLIC = "bigquery-public-data"
 

@@ -6,12 +6,13 @@ import hashlib
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
-from tests.select.world import LABELMAP, SEG, dicom_all, labelmap_segments, segmentations
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from segtools.errors import SelectError
 from segtools.select import BigQueryEngine, LocalEngine, Sources, select
 from segtools.select.spec import CohortSpec
+from tests.select.world import LABELMAP, SEG, dicom_all, labelmap_segments, segmentations
 
 LEFT, RIGHT, BOTH = {"7771000", "G-A101"}, {"24028007", "G-A100"}, {"51440002", "G-A102"}
 TWINS = {"T-62000": "10200004", "T-D0050": "85756007", "T-71000": "64033007"}
@@ -163,8 +164,12 @@ def test_engines_and_second_opinion_agree(content: Any, local: LocalEngine, bigq
     assert uids == second_opinion(spec)
 
 
-@pytest.mark.parametrize("attack", ["'; DROP TABLE segmentations; --", "x' OR '1'='1", '") OR TRUE --', "@collections"])
-@pytest.mark.parametrize("key", ["collections", "patients", "licenses", "algorithm_names", "analysis_results"])
+@pytest.mark.parametrize(
+    "attack", ["'; DROP TABLE segmentations; --", "x' OR '1'='1", '") OR TRUE --', "@collections"]
+)
+@pytest.mark.parametrize(
+    "key", ["collections", "patients", "licenses", "algorithm_names", "analysis_results"]
+)
 def test_values_are_never_sql(key: str, attack: str, local: LocalEngine) -> None:
     spec = CohortSpec.model_validate({"idc_version": 25, key: [attack]})
     with pytest.raises(SelectError):

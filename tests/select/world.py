@@ -13,7 +13,9 @@ SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 LABELMAP = "1.2.840.10008.5.1.4.1.1.66.7"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
-CODE = pa.struct([("CodeValue", pa.string()), ("CodingSchemeDesignator", pa.string()), ("CodeMeaning", pa.string())])
+CODE = pa.struct(
+    [("CodeValue", pa.string()), ("CodingSchemeDesignator", pa.string()), ("CodeMeaning", pa.string())]
+)
 _TYPE_ITEM = pa.struct([*CODE, ("SegmentedPropertyTypeModifierCodeSequence", pa.list_(CODE))])
 _REGION_ITEM = pa.struct([*CODE, ("AnatomicRegionModifierSequence", pa.list_(CODE))])
 SEGMENT_ITEM = pa.struct(
@@ -33,7 +35,9 @@ DICOM_ALL_SCHEMA = pa.schema(
         ("SegmentSequence", pa.list_(SEGMENT_ITEM)),
     ]
 )
-SERIES_SCHEMA = pa.schema([("idc_version", pa.int64()), *((c.name, c.type) for c in schema.IDC_SERIES.columns)])
+SERIES_SCHEMA = pa.schema(
+    [("idc_version", pa.int64()), *((c.name, c.type) for c in schema.IDC_SERIES.columns)]
+)
 
 
 def code(value: str, scheme: str, meaning: str) -> dict[str, str]:
