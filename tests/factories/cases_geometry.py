@@ -97,6 +97,9 @@ def _other_decimals(groups: Dataset) -> None:
 def _spacing() -> list[Case]:
     of, many = masks(), masks((201, 3, 4), numbers=(1,))
     seg, step_1 = SegFactory.of_masks(of), SegFactory.of_masks(of, step=1.0)
+    gaps = masks((5, 7, 9))
+    for mask in gaps.values():
+        mask[1::2] = False
     contradicts = "spacing-contradicts-positions"
     rounded = SegFactory.of_masks(many, step=0.703125, between=0.7, thickness=0.7)
     return [
@@ -109,6 +112,13 @@ def _spacing() -> list[Case]:
         ),
         good("E34", "SpacingBetweenSlices 5 mm, true step 1 mm", step_1.but(between=5.0), of, contradicts),
         good("E35", "SpacingBetweenSlices rounded: 0.7 for 0.703125 mm", rounded, many, may={contradicts}),
+        good(
+            "E36:gaps",
+            "SpacingBetweenSlices negative, every second slice left out",
+            SegFactory.of_masks(gaps, between=-2.5),
+            gaps,
+            "missing-slices",
+        ),
         good("E36", "SpacingBetweenSlices negative", seg.but(between=-2.5), of, may={contradicts}),
         good("E37", "SpacingBetweenSlices 0", seg.but(between=0.0), of, may={contradicts}),
         good("E38", "SliceThickness absent", seg.but(thickness=None), of),
@@ -164,6 +174,7 @@ def _orientations() -> list[Case]:
     of = masks()
     seg = SegFactory.of_masks(of)
     sheared = moved(seg, [(0.4 * f.k, 0, 0) for f in seg.frames])
+    slight = moved(seg, [(0, 0.075 * f.k, 0) for f in seg.frames])
     long = tuple(1.0005 * v for v in AXIAL)
     skewed = (1.0, 0.0, 0.0, 0.0005, 1.0, 0.0)
     return [
@@ -171,6 +182,7 @@ def _orientations() -> list[Case]:
         good("E45", "frames in reverse order", seg.but(frames=seg.frames[::-1]), of),
         good("E45:-z", "a normal along -z", SegFactory.of_masks(of, orientation=(1, 0, 0, 0, -1, 0)), of),
         good("E45:sagittal", "sagittal slices", SegFactory.of_masks(of, orientation=(0, 1, 0, 0, 0, -1)), of),
+        bad("E46:slight", "slices shifted by a tenth of a voxel each", slight, "sheared-positions"),
         bad("E46", "slices shifted within their plane", sheared, "sheared-positions"),
         good(
             "E47", "a grid smaller than its source's", SegFactory.of_masks(masks((4, 2, 3))), masks((4, 2, 3))
@@ -406,6 +418,9 @@ def _slides() -> list[Case]:
         ds.DimensionOrganizationType = "TILED_FULL"
         del ds.PerFrameFunctionalGroupsSequence
 
+    def named(ds: Dataset) -> None:
+        ds.DimensionOrganizationType = "TILED_FULL"
+
     def origin_only(ds: Dataset) -> None:
         tiled(ds)
         del ds.DimensionOrganizationType
@@ -413,6 +428,12 @@ def _slides() -> list[Case]:
     nowhere = {"position": "absent", "orientation": "absent"}
     seg = SegFactory.of_masks(of, places=nowhere)
     return [
+        bad(
+            "E62:named",
+            "DimensionOrganizationType TILED_FULL, no more",
+            seg.but(edit=named),
+            "slide-microscopy",
+        ),
         bad("E62", "a tiled slide, TILED_FULL", seg.but(edit=full), "slide-microscopy"),
         bad("E63", "a tiled slide, TILED_SPARSE", seg.but(edit=tiled), "slide-microscopy"),
         bad("E64", "slide coordinates", seg.but(edit=origin_only), "slide-microscopy"),

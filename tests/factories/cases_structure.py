@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -50,14 +51,18 @@ def _offset_tables() -> list[Case]:
     described = (1, 4, 221, 224, 254, 255)
     tricky = SegFactory.of_labels(labels, described=described, syntax=S.ENCAPSULATED_UNCOMPRESSED)
     tricky_of = {n: labels == n for n in described}
+    pieces = seg.but(syntax=S.ENCAPSULATED_UNCOMPRESSED, fragments=2)
     j2k = seg.but(syntax=S.JPEG_2000, fragments=3)
     one = {1: masks((1, 34, 37))[1]}
     return [
-        good("E93", "a Basic Offset Table", seg, of),
+        good("E93", "a Basic Offset Table", seg, of, check=_no_doubt),
         good("E93:empty", "an empty Basic Offset Table", seg.but(offsets="empty"), of),
-        good("E93:extended", "an Extended Offset Table", seg.but(offsets="extended"), of),
+        good("E93:extended", "an Extended Offset Table", seg.but(offsets="extended"), of, check=_no_doubt),
         good("E93:wrong", "a Basic Offset Table that is off", seg.but(offsets="wrong"), of, ignored),
         good("E93:outside", "offsets behind the end of the file", seg.but(offsets="outside"), of, ignored),
+        good(
+            "E94:table", "two fragments a frame that only the offsets tell apart", pieces, of, check=_no_doubt
+        ),
         good("E94", "three fragments a frame, with offsets", j2k, of),
         good("E94:RLE", "three RLE fragments a frame, with offsets", seg.but(fragments=3), of, may={ignored}),
         good(
@@ -71,6 +76,10 @@ def _offset_tables() -> list[Case]:
         ),
         good("E95", "fragments that hold the bytes of delimiters", tricky, tricky_of),
     ]
+
+
+def _no_doubt(volume: Any) -> None:
+    assert not volume.findings
 
 
 def _pixel_lengths() -> list[Case]:
