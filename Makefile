@@ -23,7 +23,7 @@ $(VENV)/.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	@awk '/^uv==/ {on=1; print; next} on && /^ +--hash/ {print; next} {on=0}' requirements.lock > $(VENV)/uv.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements.lock \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -31,7 +31,7 @@ $(VENV)/.stamp: requirements.lock pyproject.toml
 env-oracle: $(VENV)/.stamp-oracle  ## Add the peers (dcmqi, SimpleITK, atheris) for side-by-side runs
 
 $(VENV)/.stamp-oracle: requirements-oracle.lock $(VENV)/.stamp
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements-oracle.lock \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements-oracle.lock \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-oracle.lock
 	@touch $@
 

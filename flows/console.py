@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import unicodedata
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,22 +28,37 @@ def print_json(value: object) -> None:
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> None:
-    """Write rows to stdout as an aligned table; numbers to the right."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Write rows to stdout as an aligned table; numbers to the right.
 
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for column in columns:
-        numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
-        table.add_column(
-            column.replace("_", " "), justify="right" if numeric and rows else "left", overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(Text(cell(row.get(column))) for column in columns))
-    width = None if sys.stdout.isatty() else 200
-    Console(file=sys.stdout, highlight=False, width=width).print(table)
+    Made by hand: importing a library for it would cost more than decoding a file.
+    """
+    cells = [[cell(row.get(column)) for column in columns] for row in rows]
+    heads = [column.replace("_", " ") for column in columns]
+    widths = [max(map(cell_width, texts)) for texts in zip(heads, *cells, strict=True)]
+    numeric = [
+        bool(rows) and all(isinstance(row.get(column), int | float | None) for row in rows)
+        for column in columns
+    ]
+    lines = [title] if title else []
+    lines += [_aligned(heads, widths, numeric), "  ".join("─" * width for width in widths)]
+    lines += [_aligned(texts, widths, numeric) for texts in cells]
+    sys.stdout.write("\n".join(lines) + "\n\n")
+
+
+def _aligned(texts: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    padded = (
+        " " * (width - cell_width(text)) + text if right else text + " " * (width - cell_width(text))
+        for text, width, right in zip(texts, widths, numeric, strict=True)
+    )
+    return "  ".join(padded).rstrip()
+
+
+def cell_width(text: str) -> int:
+    """Columns of a terminal that `text` takes: East Asian characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(unicodedata.combining(character) != 0 for character in text)
 
 
 def print_table(table: pa.Table, *, as_json: bool, limit: int | None = None) -> None:

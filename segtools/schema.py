@@ -10,10 +10,11 @@ Naming: units are suffixes (``_mm _ml _bytes _s``), axes are ``i`` (column), ``j
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMAT_VERSION = 1
 """Version of the dataset folder's format, in `dataset.json`."""
@@ -25,7 +26,10 @@ class Column:
 
     Attributes
     ----------
-    name, type : str, pyarrow.DataType
+    name : str
+    kind : str
+        Arrow type by name, one of `KINDS`; `type` is the type itself. Arrow is imported when first
+        asked for: whoever only needs the names does without.
     description : str
         One sentence, for people.
     unit : str
@@ -38,16 +42,23 @@ class Column:
     """
 
     name: str
-    type: pa.DataType
+    kind: str
     description: str
     unit: str = ""
     nullable: bool = False
     values: tuple[str, ...] = ()
     minimum: float | None = None
 
+    @cached_property
+    def type(self) -> pa.DataType:
+        """The Arrow type."""
+        return _arrow_type(self.kind)
+
     @property
     def field(self) -> pa.Field:
         """The Arrow field, unit and description in its metadata."""
+        import pyarrow as pa
+
         metadata = {"description": self.description} | ({"unit": self.unit} if self.unit else {})
         return pa.field(self.name, self.type, self.nullable, metadata)
 
@@ -65,6 +76,8 @@ class Table:
     @cached_property
     def arrow(self) -> pa.Schema:
         """The Arrow schema."""
+        import pyarrow as pa
+
         return pa.schema([column.field for column in self.columns], {"table": self.name})
 
     @cached_property
@@ -83,6 +96,8 @@ class Table:
         for row in rows:
             if unknown := row.keys() - set(self.names):
                 raise AssertionError(f"{self.name} has no column {sorted(unknown)}")
+        import pyarrow as pa
+
         return pa.Table.from_pylist(rows, schema=self.arrow)
 
     def empty(self) -> pa.Table:
@@ -90,8 +105,31 @@ class Table:
         return self.arrow.empty_table()
 
 
+KINDS = (
+    *("string", "bool", "int8", "int16", "int32", "int64", "float32", "float64"),
+    *("affine", "code", "property_type"),
+)
+"""Names of Arrow types: the plain ones, and three of our own."""
+
+
+@cache
+def _arrow_type(kind: str) -> pa.DataType:
+    import pyarrow as pa
+
+    code = pa.struct([(name, pa.string()) for name in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")])
+    modifiers = ("AnatomicRegionModifierSequence", "SegmentedPropertyTypeModifierCodeSequence")
+    if kind == "affine":
+        return pa.list_(pa.field("item", pa.float64()), 16)
+    if kind == "code":
+        return code
+    if kind == "property_type":
+        return pa.struct([*code, *((name, pa.list_(code)) for name in modifiers)])
+    plain: pa.DataType = pa.bool_() if kind == "bool" else getattr(pa, kind)()
+    return plain
+
+
 def _text(name: str, description: str, *, nullable: bool = False, values: tuple[str, ...] = ()) -> Column:
-    return Column(name, pa.string(), description, nullable=nullable, values=values)
+    return Column(name, "string", description, nullable=nullable, values=values)
 
 
 def _int(
@@ -103,17 +141,17 @@ def _int(
     nullable: bool = False,
     minimum: float | None = None,
 ) -> Column:
-    return Column(name, getattr(pa, f"int{bits}")(), description, unit, nullable, (), minimum)
+    return Column(name, f"int{bits}", description, unit, nullable, (), minimum)
 
 
 def _real(
     name: str, description: str, unit: str = "", *, nullable: bool = False, minimum: float | None = None
 ) -> Column:
-    return Column(name, pa.float64(), description, unit, nullable, (), minimum)
+    return Column(name, "float64", description, unit, nullable, (), minimum)
 
 
 def _flag(name: str, description: str, *, nullable: bool = False) -> Column:
-    return Column(name, pa.bool_(), description, nullable=nullable)
+    return Column(name, "bool", description, nullable=nullable)
 
 
 def _concept(prefix: str, what: str) -> tuple[Column, ...]:
@@ -241,7 +279,7 @@ SEGMENTS = Table(
         _real("spacing_k_mm", "Distance of neighbouring slices.", "mm", nullable=True, minimum=0),
         Column(
             "affine_ras_mm",
-            pa.list_(pa.field("item", pa.float64()), 16),
+            "affine",
             "Affine (i, j, k, 1) to RAS+, 4x4 row-major.",
             "mm",
             nullable=True,
@@ -274,7 +312,7 @@ SEGMENTS = Table(
         _int("component_count", "26-connected components.", nullable=True, minimum=0),
         Column(
             "largest_component_fraction",
-            pa.float32(),
+            "float32",
             "Share of voxels in the largest component, 0 to 1.",
             nullable=True,
             minimum=0,
@@ -289,7 +327,9 @@ SEGMENTS = Table(
             minimum=0,
         ),
         # trust
-        _text("status", "ok, warned (findings of severity warning or above) or failed.", values=SEGMENT_STATUS),
+        _text(
+            "status", "ok, warned (findings of severity warning or more) or failed.", values=SEGMENT_STATUS
+        ),
         _text("error_code", "Why the series failed.", nullable=True),
         _int("finding_count", "Findings about the segment or its instance.", minimum=0),
         _int("source_bytes", "Bytes of the DICOM file.", bits=64, unit="bytes", nullable=True, minimum=0),
@@ -351,38 +391,29 @@ DATASET_TABLES = (SERIES, SEGMENTS, FINDINGS)
 
 # --- IDC's own tables, as IDC names them ------------------------------------------------------------
 
-_CODE = pa.struct([("CodeValue", pa.string()), ("CodingSchemeDesignator", pa.string()), ("CodeMeaning", pa.string())])
-_TYPE = pa.struct(
-    [
-        *_CODE,
-        ("AnatomicRegionModifierSequence", pa.list_(_CODE)),
-        ("SegmentedPropertyTypeModifierCodeSequence", pa.list_(_CODE)),
-    ]
-)
-
 IDC_SEGMENTATIONS = Table(
     "segmentations",
     "IDC's `segmentations`: one row per segment (IDC v24; see bigquery-public-data.idc_current).",
     tuple(
         Column(name, kind, f"{name}, as in IDC's table of the same name.", nullable=True)
         for name, kind in (
-            ("PatientID", pa.string()),
-            ("StudyInstanceUID", pa.string()),
-            ("SeriesInstanceUID", pa.string()),
-            ("SOPInstanceUID", pa.string()),
-            ("FrameOfReferenceUID", pa.string()),
-            ("SegmentationType", pa.string()),
-            ("AnatomicRegion", _CODE),
-            ("AnatomicRegionModifier", _CODE),
-            ("SegmentedPropertyCategory", _CODE),
-            ("SegmentedPropertyType", _TYPE),
-            ("SegmentAlgorithmType", pa.string()),
-            ("SegmentAlgorithmName", pa.string()),
-            ("SegmentNumber", pa.int64()),
-            ("TrackingUID", pa.string()),
-            ("TrackingID", pa.string()),
-            ("segmented_SeriesInstanceUID", pa.string()),
-            ("viewer_url", pa.string()),
+            ("PatientID", "string"),
+            ("StudyInstanceUID", "string"),
+            ("SeriesInstanceUID", "string"),
+            ("SOPInstanceUID", "string"),
+            ("FrameOfReferenceUID", "string"),
+            ("SegmentationType", "string"),
+            ("AnatomicRegion", "code"),
+            ("AnatomicRegionModifier", "code"),
+            ("SegmentedPropertyCategory", "code"),
+            ("SegmentedPropertyType", "property_type"),
+            ("SegmentAlgorithmType", "string"),
+            ("SegmentAlgorithmName", "string"),
+            ("SegmentNumber", "int64"),
+            ("TrackingUID", "string"),
+            ("TrackingID", "string"),
+            ("segmented_SeriesInstanceUID", "string"),
+            ("viewer_url", "string"),
         )
     ),
 )
@@ -393,21 +424,21 @@ IDC_SERIES = Table(
     tuple(
         Column(name, kind, f"{name}, as in IDC's dicom_all.", unit, nullable=True)
         for name, kind, unit in (
-            ("collection_id", pa.string(), ""),
-            ("analysis_result_id", pa.string(), ""),
-            ("PatientID", pa.string(), ""),
-            ("StudyInstanceUID", pa.string(), ""),
-            ("SeriesInstanceUID", pa.string(), ""),
-            ("crdc_series_uuid", pa.string(), ""),
-            ("Modality", pa.string(), ""),
-            ("SOPClassUID", pa.string(), ""),
-            ("TransferSyntaxUID", pa.string(), ""),
-            ("SeriesDescription", pa.string(), ""),
-            ("series_aws_url", pa.string(), ""),
-            ("series_size_bytes", pa.int64(), "bytes"),
-            ("instance_count", pa.int64(), ""),
-            ("license_short_name", pa.string(), ""),
-            ("source_DOI", pa.string(), ""),
+            ("collection_id", "string", ""),
+            ("analysis_result_id", "string", ""),
+            ("PatientID", "string", ""),
+            ("StudyInstanceUID", "string", ""),
+            ("SeriesInstanceUID", "string", ""),
+            ("crdc_series_uuid", "string", ""),
+            ("Modality", "string", ""),
+            ("SOPClassUID", "string", ""),
+            ("TransferSyntaxUID", "string", ""),
+            ("SeriesDescription", "string", ""),
+            ("series_aws_url", "string", ""),
+            ("series_size_bytes", "int64", "bytes"),
+            ("instance_count", "int64", ""),
+            ("license_short_name", "string", ""),
+            ("source_DOI", "string", ""),
         )
     ),
     key=("SeriesInstanceUID",),
@@ -419,11 +450,11 @@ IDC_INSTANCES = Table(
     tuple(
         Column(name, kind, f"{name}, as in IDC's dicom_all.", unit, nullable=True)
         for name, kind, unit in (
-            ("SeriesInstanceUID", pa.string(), ""),
-            ("SOPInstanceUID", pa.string(), ""),
-            ("aws_url", pa.string(), ""),
-            ("instance_size", pa.int64(), "bytes"),
-            ("instance_hash", pa.string(), ""),
+            ("SeriesInstanceUID", "string", ""),
+            ("SOPInstanceUID", "string", ""),
+            ("aws_url", "string", ""),
+            ("instance_size", "int64", "bytes"),
+            ("instance_hash", "string", ""),
         )
     ),
     key=("SOPInstanceUID",),

@@ -11,6 +11,7 @@ first layer where all its voxels are free. The same file always gives the same l
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -267,6 +268,27 @@ class _ByteReader:
                 yield _Stroke(place, bits)
 
 
+class _Pages:
+    """Gives pages of a mapped file back once read: they would count as this process' memory."""
+
+    def __init__(self, view: npt.NDArray[np.uint8]) -> None:
+        base: object = view
+        while isinstance(base, np.ndarray):
+            base = base.base
+        mapping = base.obj if isinstance(base, memoryview) else base
+        self._mapping = mapping if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") else None
+        if self._mapping is not None:
+            first = np.frombuffer(self._mapping, np.uint8, count=1)
+            self._offset = view.ctypes.data - first.ctypes.data
+
+    def release(self, start: int, size: int) -> None:
+        """Bytes ``view[start:start + size]`` were read; the page cache keeps them for whoever returns."""
+        if self._mapping is None:
+            return
+        begin = (self._offset + start) // mmap.PAGESIZE * mmap.PAGESIZE
+        self._mapping.madvise(mmap.MADV_DONTNEED, begin, self._offset + start + size - begin)
+
+
 class _PackedReader:
     """Strokes of packed frames that start on whole bytes, several frames at a time."""
 
@@ -277,6 +299,7 @@ class _PackedReader:
         self.per_chunk = max(_CHUNK_BYTES // self.frame_bytes, 1)
         self._scratch = np.zeros(-(-self.per_chunk * self.frame_bytes // 8), np.uint64)
         self._flags = np.zeros(len(self._scratch), np.bool_)
+        self._pages = _Pages(bits)
 
     def __call__(self, frame: Ints, where: Ints) -> Iterator[_Stroke]:
         starts = self.starts[frame]
@@ -297,6 +320,7 @@ class _PackedReader:
         scratch = self._scratch[: -(-size // 8)]
         scratch[-1] = 0
         scratch.view(np.uint8)[:size] = self.bits[start : start + size]
+        self._pages.release(start, size)
         # NumPy finds the set elements of a bool array several times faster than those of integers.
         words = np.flatnonzero(np.not_equal(scratch, 0, out=self._flags[: len(scratch)]))
         if not len(words):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +59,11 @@ def decode_file(
     EnvironmentProblem, WriteError
         The output cannot be written.
     """
-    content = path.read_bytes()
-    volume = read(content, segments=segments, options=options or DecodeOptions())
+    volume = read(path, segments=segments, options=options or DecodeOptions())
     if verify:
         from segtools.decode.verify import verify as compare
 
-        compare(content, volume)
+        compare(path, volume)
     if source_grid is not None:
         from segtools.decode.source import onto
 
@@ -73,17 +71,17 @@ def decode_file(
     chosen = write or WriteOptions()
     written = write_instance(
         FlatLayout(output if output is not None else path.parent),
-        _series_of(volume, len(content)),
+        _series_of(volume),
         volume,
         measure(volume),
-        source_bytes=len(content),
-        source_md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        source_bytes=volume.header.file_bytes,
+        source_md5=None,
         options=chosen if output is not None else WriteOptions("none"),
     )
     return SingleFile(volume, written)
 
 
-def _series_of(volume: SegVolume, size: int) -> SelectedSeries:
+def _series_of(volume: SegVolume) -> SelectedSeries:
     header = volume.header
     return SelectedSeries(
         collection_id="",
@@ -92,7 +90,7 @@ def _series_of(volume: SegVolume, size: int) -> SelectedSeries:
         seg_series_uid=header.series_instance_uid,
         crdc_series_uuid="",
         series_url="",
-        size_bytes=size,
+        size_bytes=header.file_bytes,
         instance_count=1,
     )
 

@@ -47,12 +47,12 @@ DICOM_ALL = schema.Table(
         schema.Column(name, kind, f"{name}, as in IDC's dicom_all.", nullable=True)
         for name, kind in (
             *(
-                (column.name, column.type)
+                (column.name, column.kind)
                 for column in schema.IDC_SERIES.columns
                 if column.name not in ("series_size_bytes", "instance_count")
             ),
             *(
-                (column.name, column.type)
+                (column.name, column.kind)
                 for column in schema.IDC_INSTANCES.columns
                 if column.name != "SeriesInstanceUID"
             ),
@@ -361,7 +361,8 @@ class BigQuerySession:
         absent = [path for path in _LABELMAP_PATHS if path not in self._columns[self._version]["dicom_all"]]
         if absent:
             self._warnings.append(
-                f"Label maps are not searched by segment: dicom_all of IDC v{self._version} lacks {absent[0]}."
+                f"Label maps are not searched by segment: dicom_all of IDC v{self._version}"
+                f" lacks {absent[0]}."
             )
         return not absent
 

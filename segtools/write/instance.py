@@ -59,7 +59,7 @@ def write_instance(
     measures: Iterable[SegmentMeasure],
     *,
     source_bytes: int,
-    source_md5: str,
+    source_md5: str | None,
     options: WriteOptions | None = None,
 ) -> WrittenInstance:
     """Write volumes and sidecars of an instance; give its catalog rows.
