@@ -62,7 +62,8 @@ SELECT
   'nlst' AS collection_id, 'totalsegmentator_ct_segmentations' AS analysis_result_id,
   'P' || (s % 26194) AS PatientID, '1.2.840.113654.2.55.' || (s % 60000) AS StudyInstanceUID,
   '1.2.276.0.7230010.3.1.3.313263360.' || s AS SeriesInstanceUID, 'uuid-' || s AS crdc_series_uuid,
-  'SEG' AS Modality, '1.2.840.10008.5.1.4.1.1.66.4' AS SOPClassUID, '1.2.840.10008.1.2.1' AS TransferSyntaxUID,
+  'SEG' AS Modality, '1.2.840.10008.5.1.4.1.1.66.4' AS SOPClassUID,
+  '1.2.840.10008.1.2.1' AS TransferSyntaxUID,
   NULL::VARCHAR AS SeriesDescription, 's3://bucket/uuid-' || s || '/' AS series_aws_url,
   109000000::BIGINT AS series_size_bytes, 1::BIGINT AS instance_count, 'CC BY 4.0' AS license_short_name,
   '10.5281/zenodo.8347011' AS source_DOI

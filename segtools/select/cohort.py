@@ -142,6 +142,13 @@ class _Builder:
 
 
 def cohort_file(path: Path | str) -> Path:
+    """The file of a cohort, given as a path or by its name in `config/cohorts`.
+
+    Raises
+    ------
+    MissingError
+        ``not-found``, with near matches.
+    """
     given = Path(path)
     if given.is_file():
         return given

@@ -145,7 +145,8 @@ def check_columns(query: Query, columns: Mapping[str, pa.DataType]) -> None:
         lacking, surplus = sorted(query.columns.keys() - columns), sorted(columns.keys() - query.columns)
         raise QueryError(
             "query-invalid",
-            f"Query {query.name!r} gives the columns {list(columns)}; query.yaml declares {list(query.columns)}"
+            f"Query {query.name!r} gives the columns {list(columns)};"
+            f" query.yaml declares {list(query.columns)}"
             f" (lacking {lacking}, not declared {surplus}).",
             query=query.name,
         )

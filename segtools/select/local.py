@@ -209,7 +209,8 @@ class _Opening:
             if asked_version not in known:
                 raise SelectError(
                     "version-unknown",
-                    f"IDC v{asked_version} is not known here; idc-index-data has v{min(known)} to v{max(known)}.",
+                    f"IDC v{asked_version} is not known here; idc-index-data has"
+                    f" v{min(known)} to v{max(known)}.",
                     version=asked_version,
                 )
         if any(asked_version < max(known) for asked_version in asked.values()):
@@ -219,8 +220,9 @@ class _Opening:
             self.connection.execute(f"CREATE VIEW {view} AS {text.format(version=int(asked_version))}")
         if version < max(known):
             self.warnings.append(
-                f"IDC v{version} is not the release of idc-index-data (v{max(known)}): of series retired since,"
-                " licence, DOI and analysis result are unknown, sizes are rounded and one instance is assumed."
+                f"IDC v{version} is not the release of idc-index-data (v{max(known)}): of series retired"
+                " since, licence, DOI and analysis result are unknown, sizes are rounded and one instance"
+                " is assumed."
             )
         return version
 

@@ -140,7 +140,10 @@ def _query(value: Any) -> Any:
 
 
 class CohortSpec(_Model):
-    """A cohort of segmentations; filters of different keys must all hold, values of one key are alternatives."""
+    """A cohort of segmentations.
+
+    Filters of different keys must all hold; values of one key are alternatives.
+    """
 
     name: SkipJsonSchema[str] = Field("cohort", pattern=NAME_PATTERN)
     description: str = Field("", max_length=2000, description="For people; goes to the dataset's README.")
