@@ -118,6 +118,15 @@ class Layout:
         return self.root / "runs" / "ledger"
 
     @property
+    def shards(self) -> Path:
+        """Folder of the running shards' plans."""
+        return self.root / "runs" / "shards"
+
+    def shard(self, name: str, table: str) -> Path:
+        """One table of a shard's plan."""
+        return self.shards / f"{component(name)}.{table}.parquet"
+
+    @property
     def report(self) -> Path:
         """The HTML report."""
         return self.root / "report" / "report.html"
