@@ -141,6 +141,8 @@ CODES: dict[str, Code] = {
     **_errors(
         "run",
         worker_lost=("The series killed its worker process, also when alone.", "Report the file; raise run.executor.memory if it is large."),
+        shard_failed=("A shard of the run failed or was lost again and again.", "See the log of its flow run; re-run: it continues."),
+        shard_mismatch=("A shard would give other outputs than the run it belongs to.", "Install one version everywhere, give all the same settings."),
         server_unavailable=("The Prefect server did not start or answer.", "See the log; `--direct` runs without one."),
         internal=("A defect of this program.", "Report it with the log."),
     ),

@@ -166,8 +166,15 @@ class CohortRun:
             if self._is_open(series, done.get(series.seg_series_uid))
         ]
 
-    def process(self, series: list[SelectedSeries], progress: Callable[[Outcome], None] | None = None) -> int:
+    def process(
+        self,
+        series: list[SelectedSeries],
+        progress: Callable[[Outcome], None] | None = None,
+        ledger: str = "main",
+    ) -> int:
         """Stages `fetch`, `decode`, `write` over batches; the number of series worked on.
+
+        `ledger` is the name this writer's ledger takes; see `segtools.run.shards`.
 
         Raises
         ------
@@ -176,10 +183,10 @@ class CohortRun:
         """
         worker = Worker(self.job, self.config.fetch, self.config.pipeline)
         batches = cut(series, self.config.batch_bytes, self.config.batch_series)
-        with Ledger(self.layout.ledger) as ledger:
+        with Ledger(self.layout.ledger, ledger) as records:
             for completed in run_batches(worker, batches, self.config.executor):
                 outcomes = self._outcomes(completed)
-                ledger.append(outcomes)
+                records.append(outcomes)
                 self.processed += len(outcomes)
                 for outcome in outcomes:
                     if outcome.status == "failed":

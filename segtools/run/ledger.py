@@ -165,10 +165,13 @@ class Ledger:
             ) from None
 
 
-def latest(folder: Path) -> dict[str, Outcome]:
-    """The last outcome of each series in the ledger of a folder, without opening it for writing."""
+def latest(folder: Path, writers: str = "*") -> dict[str, Outcome]:
+    """The last outcome of each series in the ledger of a folder, without opening it for writing.
+
+    `writers` is a pattern of writers' names; default: all.
+    """
     newest: dict[str, tuple[int, Outcome]] = {}
-    for epoch, outcome in _records(folder):
+    for epoch, outcome in _records(folder, writers):
         known = newest.get(outcome.seg_series_uid)
         if known is None or epoch >= known[0]:
             newest[outcome.seg_series_uid] = (epoch, outcome)
@@ -180,9 +183,9 @@ def _line(epoch: int, outcome: Outcome) -> bytes:
     return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-def _records(folder: Path) -> Iterator[tuple[int, Outcome]]:
+def _records(folder: Path, writers: str) -> Iterator[tuple[int, Outcome]]:
     """All readable records; a torn or zeroed line costs its own series a repetition, nothing else."""
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in sorted(folder.glob(f"{writers}.jsonl")):
         with path.open("rb") as file:
             for line in file:
                 if record := _parsed(line):

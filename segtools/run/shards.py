@@ -1,0 +1,171 @@
+"""Shards: one run's series, divided among processes that share nothing but the dataset folder.
+
+Who holds the dataset plans the shards as tables in its folder. Each shard works through its own,
+stages parts and writes a ledger of its own, and takes no lock; the holder commits. What a shard did is
+read from those ledgers, never from whoever started it: a shard that died is started again, by another
+number of attempt, and skips what is recorded.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segtools import schema
+from segtools.errors import DatasetError, RunError
+from segtools.files import replacing
+from segtools.run.ledger import Ledger, latest
+from segtools.series import iter_selection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from segtools.run.cohort import CohortRun
+    from segtools.run.ledger import Outcome
+    from segtools.series import SelectedSeries
+    from segtools.write.layout import Layout
+
+_TABLES = (schema.SELECTION, schema.OBJECTS)
+_LEDGER = "shard-"
+"""Start of the names of the shards' ledgers."""
+
+
+def divide(series: Sequence[SelectedSeries], count: int) -> list[list[SelectedSeries]]:
+    """At most `count` lists of about equal bytes, each in the order of `series`, none empty.
+
+    The largest series first, always to the lightest list; ties are broken by UID and number, so the
+    same series are divided the same way everywhere.
+    """
+    order = {one.seg_series_uid: place for place, one in enumerate(series)}
+    lists: list[list[SelectedSeries]] = [[] for _ in range(min(count, len(series)))]
+    heap = [(0, 0, number) for number in range(len(lists))]
+    for one in sorted(series, key=lambda one: (-one.size_bytes, one.seg_series_uid)):
+        size, length, number = heapq.heappop(heap)
+        lists[number].append(one)
+        heapq.heappush(heap, (size + one.size_bytes, length + 1, number))
+    return [sorted(items, key=lambda one: order[one.seg_series_uid]) for items in lists]
+
+
+def plan(layout: Layout, series: Sequence[SelectedSeries], count: int, run_id: str) -> list[str]:
+    """Write the plans of a run's shards; their names.
+
+    Parameters
+    ----------
+    layout : Layout
+    series : sequence of SelectedSeries
+    count : int
+    run_id : str
+        Unique among the runs of this dataset; lower-case letters, digits and hyphens.
+
+    Raises
+    ------
+    EnvironmentProblem, WriteError
+        See `segtools.files.replacing`.
+    """
+    names = []
+    for number, items in enumerate(divide(series, count), start=1):
+        names.append(f"{run_id}-{number:03d}")
+        rows = (
+            [one.row() for one in items],
+            [
+                {
+                    "seg_series_uid": one.seg_series_uid,
+                    "url": item.url,
+                    "size_bytes": item.size_bytes,
+                    "md5": item.md5,
+                    "sop_uid": item.sop_uid,
+                }
+                for one in items
+                for item in one.objects
+            ],
+        )
+        layout.shards.mkdir(parents=True, exist_ok=True)
+        for table, content in zip(_TABLES, rows, strict=True):
+            with replacing(layout.shard(names[-1], table.name)) as file:
+                pq.write_table(table.from_rows(content), file, compression="zstd")
+    return names
+
+
+def planned(layout: Layout, shard: str) -> list[SelectedSeries]:
+    """The series of a shard, as planned.
+
+    Raises
+    ------
+    DatasetError
+        ``dataset-invalid``: the plan is not there, or cannot be read.
+    """
+    tables = []
+    for table in _TABLES:
+        path = layout.shard(shard, table.name)
+        try:
+            tables.append(pq.read_table(path, schema=table.arrow))
+        except (OSError, pa.ArrowException) as error:
+            raise DatasetError(
+                "dataset-invalid",
+                f"The shard's plan {path} cannot be read: {error}.",
+                hint="Shards need the dataset folder under the same path on every machine.",
+                path=str(path),
+            ) from error
+    return list(iter_selection(*tables))
+
+
+def remaining(layout: Layout, shard: str) -> list[SelectedSeries]:
+    """The planned series that no attempt of this shard has recorded yet; errors as in `planned`."""
+    recorded = latest(layout.ledger, f"{_LEDGER}{shard}-*")
+    return [one for one in planned(layout, shard) if one.seg_series_uid not in recorded]
+
+
+def process(
+    run: CohortRun,
+    shard: str,
+    attempt: int,
+    settings_hash: str,
+    progress: Callable[[Outcome], None] | None = None,
+) -> int:
+    """Work through what remains of a shard; the number of series worked on.
+
+    Parameters
+    ----------
+    run : CohortRun
+        Of the same cohort, dataset and settings as the planner's; not entered, the lock stays there.
+    shard : str
+    attempt : int
+        Another one each time the shard is started.
+    settings_hash : str
+        The planner's `run.job.settings_hash`.
+    progress : callable, optional
+        Called with each outcome.
+
+    Raises
+    ------
+    RunError
+        ``shard-mismatch``: outputs would differ from the planner's.
+    DatasetError
+        As in `planned`; ``dataset-locked``: this attempt is running already.
+    EnvironmentProblem, WriteError
+        As in `CohortRun.process`.
+    """
+    if run.job.settings_hash != settings_hash:
+        raise RunError(
+            "shard-mismatch",
+            f"Shard {shard} was planned with settings {settings_hash}, but here they are "
+            f"{run.job.settings_hash}.",
+            shard=shard,
+        )
+    return run.process(remaining(run.layout, shard), progress, ledger=f"{_LEDGER}{shard}-{attempt:02d}")
+
+
+def outcomes(layout: Layout, run_id: str) -> dict[str, Outcome]:
+    """What the shards of a run have recorded so far, by SeriesInstanceUID."""
+    return latest(layout.ledger, f"{_LEDGER}{run_id}-*")
+
+
+def clear(layout: Layout) -> None:
+    """Remove all plans, and make one ledger of all; only for who holds the dataset."""
+    with Ledger(layout.ledger) as ledger:
+        ledger.compact()
+    for path in layout.shards.glob("*.parquet"):
+        path.unlink(missing_ok=True)
