@@ -418,9 +418,6 @@ def _slides() -> list[Case]:
         ds.DimensionOrganizationType = "TILED_FULL"
         del ds.PerFrameFunctionalGroupsSequence
 
-    def named(ds: Dataset) -> None:
-        ds.DimensionOrganizationType = "TILED_FULL"
-
     def origin_only(ds: Dataset) -> None:
         tiled(ds)
         del ds.DimensionOrganizationType
@@ -428,12 +425,6 @@ def _slides() -> list[Case]:
     nowhere = {"position": "absent", "orientation": "absent"}
     seg = SegFactory.of_masks(of, places=nowhere)
     return [
-        bad(
-            "E62:named",
-            "DimensionOrganizationType TILED_FULL, no more",
-            seg.but(edit=named),
-            "slide-microscopy",
-        ),
         bad("E62", "a tiled slide, TILED_FULL", seg.but(edit=full), "slide-microscopy"),
         bad("E63", "a tiled slide, TILED_SPARSE", seg.but(edit=tiled), "slide-microscopy"),
         bad("E64", "slide coordinates", seg.but(edit=origin_only), "slide-microscopy"),

@@ -96,6 +96,7 @@ def _claims() -> list[Hostile]:
         _hostile(
             "segment-0-of-BINARY", SegFactory.of_masks({0: np.ones((2, 9, 9), bool)}), "invalid-attribute"
         ),
+        _hostile("tiled-by-name-only", _with(DimensionOrganizationType="TILED_FULL"), "slide-microscopy"),
         _hostile("samples-per-pixel-3", _with(SamplesPerPixel=3), "invalid-attribute"),
         _hostile("LABELMAP-of-1-bit", SegFactory.of_labels(labelled(), bits=1), "invalid-attribute"),
         _hostile("bits-allocated-32", _with(BitsAllocated=32), "invalid-attribute"),
