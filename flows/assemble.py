@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from flows.console import note, progress
 from flows.settings import load_settings
@@ -12,7 +13,6 @@ from segtools.select.cohort import cohort_file, load_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from flows.settings import Settings
     from segtools.report.summary import Summary
@@ -51,6 +51,26 @@ def run_stages(run: CohortRun) -> Summary:
         run.commit()
         run.check()
         return run.report()
+
+
+def portable_parameters(
+    cohort: str,
+    dataset: Path | str,
+    config: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    indexes: Sequence[Path | str] = (),
+) -> dict[str, Any]:
+    """Parameters of the flows with absolute paths: their runs may start in another folder.
+
+    The name of a cohort that comes with the package stays a name.
+    """
+    return {
+        "cohort": str(Path(cohort).resolve()) if Path(cohort).is_file() else cohort,
+        "dataset": str(Path(dataset).resolve()),
+        "config": str(Path(config).resolve()) if config else None,
+        "overrides": list(overrides),
+        "index": [str(Path(path).resolve()) for path in indexes],
+    }
 
 
 def make_config(settings: Settings, spec: CohortSpec, indexes: Sequence[Path] = ()) -> RunConfig:

@@ -27,6 +27,7 @@ COMMANDS = {
         "cohort:structures",
         "What a cohort can ask for: structures and codes, with counts.",
     ),
+    "deploy": ("deploy:deploy", "Run a cohort on a schedule, whenever there is news."),
     "schema": ("cohort:schema", "JSON Schema of cohort files, for editors."),
     "demo": ("demo:demo", "The whole pipeline on a phantom archive served from this machine."),
 }

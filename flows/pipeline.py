@@ -6,18 +6,22 @@ runs batches on our own executor, and the ledger of outcomes is ours.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed
 
-from flows.assemble import open_run
+from flows.artifacts import ProgressArtifact, show_summary
+from flows.assemble import open_run, portable_parameters
 from flows.console import progress
+from flows.settings import load_settings
+from flows.shards import ShardedRun, shard_deployment
 from segtools.errors import Transient
+from segtools.run import shards
 from segtools.run.cohort import exit_code
+from segtools.run.news import news
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
     from segtools.run.ledger import Outcome
     from segtools.series import SelectedSeries
 
-_ARTIFACT_INTERVAL_S = 5.0
 _PASSING = ("query-unavailable", "network-unavailable")
 
 
@@ -64,7 +67,7 @@ def select(stage: Stage) -> int:
 def process(stage: Stage) -> int:
     """Fetch, decode and write the pending series, batch by batch; the number worked on."""
     total = len(stage.pending)
-    artifact = _ProgressArtifact(total)
+    artifact = ProgressArtifact(stage.run.layout.root, total)
     with progress("series", total) as advance:
 
         def on_outcome(outcome: Outcome) -> None:
@@ -72,6 +75,35 @@ def process(stage: Stage) -> int:
             artifact.advance()
 
         return stage.run.process(stage.pending, on_outcome)
+
+
+@task(cache_policy=NO_CACHE)
+def process_sharded(stage: Stage, parameters: dict[str, Any], count: int, pool: str) -> int:
+    """As `process`, in flow runs on a work pool; the number worked on."""
+    total = len(stage.pending)
+    if not total:
+        return 0
+    artifact = ProgressArtifact(stage.run.layout.root, total)
+    sharded = ShardedRun(stage.run, parameters, shard_deployment(process_shard, pool))
+    with progress("series", total) as advance:
+
+        def on_done(done: int) -> None:
+            advance(done, 0)
+            artifact.advance(done)
+
+        return sharded.process(stage.pending, count, on_done)
+
+
+@task(cache_policy=NO_CACHE)
+def process_part(stage: Stage, shard: str, attempt: int, settings_hash: str) -> int:
+    """Fetch, decode and write what remains of a shard; the number worked on."""
+    return shards.process(stage.run, shard, attempt, settings_hash)
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=_may_heal)
+def look(stage: Stage) -> str | None:
+    """Ask whether there is anything to run for; the reason."""
+    return news(stage.run)
 
 
 @task(cache_policy=NO_CACHE)
@@ -88,10 +120,9 @@ def check(stage: Stage) -> int:
 
 @task(cache_policy=NO_CACHE)
 def report(stage: Stage) -> Summary:
-    """Write the report; the dataset in numbers, also as an artifact."""
+    """Write the report; the dataset in numbers, also as artifacts."""
     summary = stage.run.report()
-    rows = [{"status": status, "series": count} for status, count in summary.outcomes.items()]
-    create_table_artifact(rows, key="idcseg-series", description="Series by status")
+    show_summary(stage.run.layout, summary)
     return summary
 
 
@@ -126,29 +157,67 @@ def build_dataset(
     dict
         ``exit_code`` and the summary's numbers.
     """
-    indexes = [Path(path) for path in index or ()]
-    settings_file = Path(config) if config else None
-    with open_run(cohort, Path(dataset), settings_file, overrides or (), indexes, retry or ()) as run:
+    settings = load_settings(Path(config) if config else None, overrides or ()).run
+    with _open(cohort, dataset, config, overrides, index, retry) as run:
         stage = Stage(run)
         select(stage)
-        process(stage)
+        if settings.shards > 1 and settings.shard_work_pool:
+            parameters = portable_parameters(cohort, dataset, config, overrides or (), index or ())
+            process_sharded(stage, parameters, settings.shards, settings.shard_work_pool)
+        else:
+            process(stage)
         commit(stage)
         check(stage)
         summary = report(stage)
     return {"exit_code": exit_code(summary), **summary.to_dict()}
 
 
-class _ProgressArtifact:
-    """Updated now and then: each update is a call of the server."""
+@flow(name="idc-cohort-shard", validate_parameters=False)
+def process_shard(
+    shard: str,
+    attempt: int,
+    settings_hash: str,
+    cohort: str,
+    dataset: str,
+    config: str | None = None,
+    overrides: list[str] | None = None,
+    index: list[str] | None = None,
+) -> int:
+    """Work through one shard of a run of `build_dataset`, which starts it; the number of series.
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
-        self.last = time.monotonic()
-        self.artifact: Any = create_progress_artifact(0.0, key="idcseg-progress") if total else None
+    `shard`, `attempt` and `settings_hash` are of `segtools.run.shards.process`, the others as there.
+    """
+    stage = Stage(_open(cohort, dataset, config, overrides, index))
+    return process_part(stage, shard, attempt, settings_hash)
 
-    def advance(self) -> None:
-        self.done += 1
-        now = time.monotonic()
-        if self.artifact and (now - self.last >= _ARTIFACT_INTERVAL_S or self.done == self.total):
-            self.last = now
-            update_progress_artifact(self.artifact, 100.0 * self.done / self.total)
+
+@flow(name="idc-watch", validate_parameters=False)
+def watch_release(
+    cohort: str,
+    dataset: str,
+    config: str | None = None,
+    overrides: list[str] | None = None,
+    index: list[str] | None = None,
+) -> dict[str, Any] | State[Any]:
+    """Run `build_dataset`, with the same parameters, if there is anything to run for.
+
+    Otherwise the run ends Completed, its state named Unchanged.
+    """
+    reason = look(Stage(_open(cohort, dataset, config, overrides, index)))
+    if reason is None:
+        return Completed(name="Unchanged", message="Nothing new: neither release, index nor settings.")
+    get_run_logger().info("running, because %s", reason)
+    return build_dataset(cohort, dataset, config, overrides, index)
+
+
+def _open(
+    cohort: str,
+    dataset: str,
+    config: str | None,
+    overrides: list[str] | None,
+    index: list[str] | None,
+    retry: list[str] | None = None,
+) -> CohortRun:
+    indexes = [Path(path) for path in index or ()]
+    settings_file = Path(config) if config else None
+    return open_run(cohort, Path(dataset), settings_file, overrides or (), indexes, retry or ())

@@ -9,10 +9,10 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, YamlConfigSettingsSource
 
 from segtools.decode import DecodeOptions
@@ -77,6 +77,14 @@ class RunSettings(_Section):
     scratch: Path | None = None
     disk_budget_bytes: int = Field(20_000_000_000, gt=0)
     memory_budget_bytes: int | None = Field(None, gt=0)
+    shards: int = Field(1, ge=1, le=40)
+    shard_work_pool: str | None = None
+
+    @model_validator(mode="after")
+    def _shards_need_a_pool(self) -> Self:
+        if self.shards > 1 and not self.shard_work_pool:
+            raise ValueError("run.shards above 1 needs run.shard_work_pool, a work pool of Prefect")
+        return self
 
 
 class Settings(BaseSettings):

@@ -19,7 +19,8 @@ from flows.console import (
     progress,
     summary_lines,
 )
-from segtools.errors import EnvironmentProblem, FetchError, SegtoolsError
+from flows.server import quiet_console, require_server, server_errors
+from segtools.errors import EnvironmentProblem, FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -160,14 +161,13 @@ def run_cohort(
 
 
 def _run_flow(cohort: str, output: Path, where: Where, retry: tuple[str, ...]) -> dict[str, Any]:
-    # The console shows our own lines; everything, tracebacks too, is in the server's log.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "segtools")
+    quiet_console()
+    require_server(ephemeral=True)
     if not os.environ.get("PREFECT_API_URL"):
         note("starting a Prefect server for this run (--direct runs without one) …")
-    from flows.pipeline import build_dataset
+    with server_errors():
+        from flows.pipeline import build_dataset
 
-    try:
         result: dict[str, Any] = build_dataset(
             cohort=cohort,
             dataset=str(output),
@@ -176,12 +176,6 @@ def _run_flow(cohort: str, output: Path, where: Where, retry: tuple[str, ...]) -
             index=[str(path) for path in where.index],
             retry=list(retry),
         )
-    except SegtoolsError:
-        raise
-    except RuntimeError as error:
-        if "Prefect" not in str(error) and "API" not in str(error):
-            raise
-        raise EnvironmentProblem("server-unavailable", f"Prefect: {error}") from error
     return result
 
 
