@@ -74,7 +74,7 @@ def print_table(table: pa.Table, *, as_json: bool, limit: int | None = None) -> 
 
 def note(text: str) -> None:
     """Write a line to stderr."""
-    print(text, file=sys.stderr)  # noqa: T201
+    print(text, file=sys.stderr)
 
 
 def cell(value: object) -> str:

@@ -12,4 +12,4 @@ __all__ = ["Dataset", "__version__", "open"]
 
 __version__ = "0.1.0"
 
-open = open_dataset  # noqa: A001 - `segtools.open(path)` reads as it should
+open = open_dataset

@@ -86,7 +86,7 @@ CODES: dict[str, Code] = {
         version_unknown=("That IDC version does not exist here.", "Take one of the versions listed."),
         credentials_missing=("No Google credentials were found.", "Run `gcloud auth application-default login`, or use the embedded engine."),
         query_refused=("BigQuery refused the query.", "See the reason named."),
-        query_too_expensive=("The query would bill more bytes than allowed.", "Raise select.bigquery.maximum_bytes_billed, or select less."),
+        query_too_expensive=("The query would bill more bytes than allowed.", "Raise engine.maximum_bytes_billed, or select less."),
         query_unavailable=("BigQuery did not answer.", "Try again later."),
     ),
     # --- decode: what can't be right -------------------------------------------------------------

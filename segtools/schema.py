@@ -163,13 +163,7 @@ def _concept(prefix: str, what: str) -> tuple[Column, ...]:
 
 
 SERIES_KEYS = (
-    _int(
-        "idc_version",
-        "IDC release the selection was made on; null for an own archive.",
-        bits=16,
-        nullable=True,
-        minimum=1,
-    ),
+    _int("idc_version", "IDC release; null for an own archive.", bits=16, nullable=True, minimum=1),
     _text("collection_id", "Collection; PatientID is unique only within one."),
     _text("analysis_result_id", "Analysis result the series belongs to, if any.", nullable=True),
     _text("patient_id", "PatientID (0010,0020)."),
@@ -265,11 +259,7 @@ SEGMENTS = Table(
         _text("volume_path", "NIfTI label map with the segment, relative to the dataset.", nullable=True),
         _text("mask_path", "NIfTI mask of this segment alone, if asked for.", nullable=True),
         _text("fraction_path", "NIfTI of a FRACTIONAL segment.", nullable=True),
-        _int(
-            "max_fractional_value",
-            "MaximumFractionalValue (0062,000E): stored value that means 1.",
-            nullable=True,
-        ),
+        _int("max_fractional_value", "MaximumFractionalValue (0062,000E): it means 1.", nullable=True),
         # grid
         _int("size_i", "Columns of the grid.", unit="voxels", nullable=True, minimum=1),
         _int("size_j", "Rows of the grid.", unit="voxels", nullable=True, minimum=1),
@@ -288,11 +278,7 @@ SEGMENTS = Table(
         # measures
         _int("voxel_count", "Voxels of the segment.", bits=64, unit="voxels", nullable=True, minimum=0),
         _real(
-            "volume_ml",
-            "Voxels times voxel volume (FRACTIONAL: sum of fractions).",
-            "ml",
-            nullable=True,
-            minimum=0,
+            "volume_ml", "Voxels (or sum of fractions) times voxel volume.", "ml", nullable=True, minimum=0
         ),
         *(
             _int(

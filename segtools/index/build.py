@@ -361,7 +361,7 @@ class _Ledger:
 class _Rows:
     """Writes Arrow tables as one Parquet file, in row groups of a good size."""
 
-    def __init__(self, file: Any, table: Table) -> None:  # noqa: ANN401 - any binary file
+    def __init__(self, file: Any, table: Table) -> None:
         self._writer = pq.ParquetWriter(file, table.arrow, compression="zstd")
         self._pending: list[pa.Table] = [table.empty()]
         self._pending_rows = 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ import pyarrow as pa
 from segtools import schema
 from segtools.errors import QueryError, SelectError, UsageError
 from segtools.select import drift
-from segtools.select.bigquery_errors import translated
+from segtools.select.bigquery_jobs import Jobs, resolve
 from segtools.select.engine import Facts, Result, check_columns, conform
 from segtools.select.query import Query
 from segtools.select.sql import Statement, no_rows, parse, statement
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 USD_PER_TIB = 6.25
 """On-demand price of BigQuery in the US; the first TiB of a month is free."""
-
-PAGE_ROWS = 50_000
 
 _LABEL = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
 _LABEL_VALUE = re.compile(r"^[a-z0-9_-]{0,63}$")
@@ -158,115 +155,9 @@ class BigQueryEngine:
                 "BigQuery holds IDC only; an index of your own needs the embedded engine.",
                 hint="Set select.engine to duckdb, or leave source.index out.",
             )
-        jobs = _Jobs(self)
-        version = _resolve(jobs, self.dataset_project, idc_version, releases)
+        jobs = Jobs(self)
+        version = resolve(jobs, self.dataset_project, idc_version, releases)
         return BigQuerySession(self, jobs, version, releases, labelmaps)
-
-
-class _Jobs:
-    """Queries as jobs: dry run, cap, run, Arrow."""
-
-    def __init__(self, engine: BigQueryEngine) -> None:
-        self.engine = engine
-        self.bytes_processed = 0
-
-    @cached_property
-    def client(self) -> bigquery.Client:
-        with translated("client"):
-            return _client(self.engine)
-
-    def dry_run(self, made: Statement) -> bigquery.QueryJob:
-        with translated(made.query):
-            return self.client.query(made.sql, self._config(made, dry_run=True), **self._patience())
-
-    def estimate(self, made: Statement) -> int:
-        return int(self.dry_run(made).total_bytes_processed or 0)
-
-    def run(self, made: Statement) -> tuple[pa.Table, int, int, str | None]:
-        """Rows, bytes estimated, bytes processed, job id."""
-        estimated = self.estimate(made)
-        limit = self.engine.maximum_bytes_billed
-        if estimated > limit:
-            raise SelectError(
-                "query-too-expensive",
-                f"Query {made.query!r} would read {estimated:,} bytes"
-                f" (about ${estimated / 1024**4 * self.engine.price_usd_per_tib:.2f}), more than"
-                f" the {limit:,} allowed.",
-                bytes=estimated,
-                limit=limit,
-            )
-        with translated(made.query):
-            job = self.client.query(made.sql, self._config(made), **self._patience())
-            rows = job.result(page_size=PAGE_ROWS, timeout=self.engine.timeout_s)
-            table = rows.to_arrow(create_bqstorage_client=False)
-        processed = int(job.total_bytes_processed or 0)
-        self.bytes_processed += processed
-        return table, estimated, processed, job.job_id
-
-    def _config(self, made: Statement, *, dry_run: bool = False) -> bigquery.QueryJobConfig:
-        from google.cloud import bigquery
-
-        labels = {"application": "idcseg", **self.engine.labels, "query": made.query.replace(".", "_")[:63]}
-        config = bigquery.QueryJobConfig(
-            query_parameters=[_parameter(name, *entry) for name, entry in made.parameters.items()],
-            labels=labels,
-            use_legacy_sql=False,
-        )
-        if dry_run:
-            config.dry_run = True
-        else:
-            config.maximum_bytes_billed = self.engine.maximum_bytes_billed
-        return config
-
-    def _patience(self) -> dict[str, Any]:
-        """How to wait; the client's own job retry would wrap ten more minutes around `timeout_s`."""
-        from google.cloud.bigquery.retry import DEFAULT_RETRY
-
-        retry = DEFAULT_RETRY.with_timeout(self.engine.timeout_s)
-        return {"retry": retry, "job_retry": None, "location": self.engine.location}
-
-
-def _client(engine: BigQueryEngine) -> bigquery.Client:
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import bigquery
-    from google.oauth2 import service_account
-
-    credentials: Any = None
-    if engine.credentials_file is not None:
-        from_file: Any = service_account.Credentials.from_service_account_file
-        credentials = from_file(engine.credentials_file, scopes=["https://www.googleapis.com/auth/bigquery"])
-    elif engine.api_endpoint is not None:
-        anonymous: Any = AnonymousCredentials
-        credentials = anonymous()
-    options = {"api_endpoint": engine.api_endpoint} if engine.api_endpoint is not None else None
-    return bigquery.Client(engine.project, credentials, client_options=options, location=engine.location)
-
-
-def _parameter(
-    name: str, kind: str, value: Any
-) -> bigquery.ArrayQueryParameter | bigquery.ScalarQueryParameter:
-    from google.cloud import bigquery
-
-    if kind.startswith("ARRAY<"):
-        return bigquery.ArrayQueryParameter(name, kind[6:-1], value)
-    return bigquery.ScalarQueryParameter(name, kind, value)
-
-
-def _resolve(jobs: _Jobs, project: str, wanted: int | str, releases: tuple[int, int] | None) -> int:
-    """The release asked for, of those that exist."""
-    made = Statement("versions", f"SELECT idc_version FROM `{project}.idc_current.version_metadata`", {})
-    known = {int(value) for value in jobs.run(made)[0]["idc_version"].to_pylist() if value is not None}
-    if not known:
-        raise SelectError("table-invalid", f"{project}.idc_current.version_metadata names no release.")
-    version = max(known) if wanted == "latest" else int(wanted)
-    for asked in (version, *(releases or ())):
-        if asked not in known:
-            raise SelectError(
-                "version-unknown",
-                f"IDC v{asked} does not exist; there are v{min(known)} to v{max(known)}.",
-                version=asked,
-            )
-    return version
 
 
 class BigQuerySession:
@@ -275,7 +166,7 @@ class BigQuerySession:
     def __init__(
         self,
         engine: BigQueryEngine,
-        jobs: _Jobs,
+        jobs: Jobs,
         version: int,
         releases: tuple[int, int] | None,
         labelmaps: bool,

@@ -62,6 +62,12 @@ GROUP BY SeriesInstanceUID, crdc_series_uuid
 """
 
 
+_NO_LABEL_MAPS = (
+    "IDC's table `segmentations` leaves Label Map Segmentation (SOP class 66.7) out: filters on segments"
+    " cannot see those series (129 in v25)."
+)
+
+
 @dataclass(frozen=True)
 class LocalEngine:
     """DuckDB over Parquet.
@@ -151,6 +157,7 @@ class _Opening:
             has_segments = mirrored is not None
             if mirrored is not None:
                 parts["segmentations"].append(mirrored)
+                self.warnings.append(_NO_LABEL_MAPS)
         elif isinstance(idc_version, int):
             version = idc_version
         names = self._views(parts)

@@ -253,7 +253,7 @@ class _S5cmd:
 
     def __init__(self, runner: Runner, endpoint: str) -> None:
         self._runner = runner
-        self._arguments = ["--json", "--no-sign-request", "--endpoint-url", endpoint]
+        self._arguments = ["--json", "--no-sign-request", "--retry-count", "3", "--endpoint-url", endpoint]
 
     def list(self, pattern: str) -> list[dict[str, Any]] | None:
         """The entries, or None where there is nothing."""

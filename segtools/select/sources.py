@@ -49,10 +49,29 @@ class Sources:
         mirror: Path | None = None,
         idc_index: Path | None = None,
     ) -> Sources:
-        """The sources a cohort names, after those given at run time."""
+        """The sources a cohort names, after those given at run time.
+
+        Raises
+        ------
+        EnvironmentProblem
+            ``source-missing``: the cohort is not for IDC, and no index is given.
+        """
         paths = (*indexes, *(Path(path) for path in spec.source.index))
         idc = not paths if spec.source.idc is None else spec.source.idc
+        if not paths and not idc:
+            raise EnvironmentProblem(
+                "source-missing",
+                f"Cohort {spec.name!r} is not for IDC (source.idc is false), and no index is given.",
+                hint="Give one made by `idcseg index`: --index FOLDER.",
+            )
         return cls(tuple(dict.fromkeys(paths)), idc, mirror, idc_index)
+
+    def newest_release(self) -> int:
+        """The newest IDC release that the series index knows; errors as in `idc_folder`."""
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(self.idc_folder() / "version_metadata_index.parquet", columns=["idc_version"])
+        return int(max(table["idc_version"].to_pylist()))
 
     def index_file(self, index: Path, name: str) -> Path:
         """File `name` of an own index.

@@ -30,7 +30,9 @@ def test_demo_ends_as_expected(demo: Demo) -> None:
 
 def test_every_series_is_accounted_for(demo: Demo, tmp_path: Path) -> None:
     expected = {
-        item.series_uid: item.code for item in write_archive(tmp_path) if item.modality == "SEG" and item.segments
+        item.series_uid: item.code
+        for item in write_archive(tmp_path)
+        if item.modality == "SEG" and item.segments
     }
     with segtools.open(demo.dataset) as dataset:
         rows = dataset.series().to_pylist()
@@ -68,7 +70,11 @@ def test_masks_through_the_load_api(demo: Demo) -> None:
         assert livers
         for row in livers:
             assert int(dataset.mask(row).sum()) == row["voxel_count"]
-            assert dataset.volume(row).layers[row["layer"]].shape == (row["size_k"], row["size_j"], row["size_i"])
+            assert dataset.volume(row).layers[row["layer"]].shape == (
+                row["size_k"],
+                row["size_j"],
+                row["size_i"],
+            )
 
 
 def test_sides_are_where_they_belong(demo: Demo) -> None:
@@ -107,13 +113,17 @@ def test_show_with_a_wrong_condition(demo: Demo) -> None:
 def test_run_again_does_nothing_and_changes_no_byte(demo: Demo, tmp_path: Path) -> None:
     copy = tmp_path / "dataset"
     shutil.copytree(demo.dataset, copy)
-    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and "runs" not in path.parts}
+    before = {
+        path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and "runs" not in path.parts
+    }
     # No endpoint is up any more: touching the network would fail.
     ran = idcseg("run", "demo", "-o", copy, "--index", demo.index, "--direct", "--json")
     assert ran.code == 3, ran.err
     assert "0 to do" in ran.err
     assert json.loads(ran.out)["outcomes"]["failed"] == 1
-    after = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and "runs" not in path.parts}
+    after = {
+        path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and "runs" not in path.parts
+    }
     assert after == before
 
 

@@ -25,7 +25,9 @@ def test_manifest(cohort: str, series: int, tmp_path: Path) -> None:
     uids = selection.series["seg_series_uid"]
     columns = ["SeriesInstanceUID", "crdc_series_uuid", "aws_bucket", "series_size_MB", "instanceCount"]
     index = pq.read_table(INDEX, columns=columns)
-    truth = {row["SeriesInstanceUID"]: row for row in index.filter(pc.is_in(index[columns[0]], uids)).to_pylist()}
+    truth = {
+        row["SeriesInstanceUID"]: row for row in index.filter(pc.is_in(index[columns[0]], uids)).to_pylist()
+    }
     for one in iter_selection(selection.series):
         row = truth[one.seg_series_uid]
         assert one.series_url == f"s3://{row['aws_bucket']}/{row['crdc_series_uuid']}/"

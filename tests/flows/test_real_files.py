@@ -54,7 +54,10 @@ def _compare(folder: Path, reference: dict[str, dict], by_md5: dict[str, str]) -
     seen = set()
     with segtools.open(folder) as dataset:
         rows = dataset.segments().to_pylist()
-        failed = {row["seg_series_uid"]: row["error_code"] for row in dataset.series("error_code IS NOT NULL").to_pylist()}
+        failed = {
+            row["seg_series_uid"]: row["error_code"]
+            for row in dataset.series("error_code IS NOT NULL").to_pylist()
+        }
     for row in rows:
         name = by_md5[row["source_md5"]]
         seen.add(name)

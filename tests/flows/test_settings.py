@@ -50,7 +50,8 @@ def test_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "override", ["fetch.workers=many", "fetch.wrkers=3", "fetsch.workers=3", "workers=3", "fetch.workers", "run.kind=x"]
+    "override",
+    ["fetch.workers=many", "fetch.wrkers=3", "fetsch.workers=3", "workers=3", "fetch.workers", "run.kind=x"],
 )
 def test_bad_overrides(override: str) -> None:
     with pytest.raises(SpecError) as caught:

@@ -99,7 +99,7 @@ def test_an_endpoint_that_stays_down_is_unavailable(server: BigQueryServer, bigq
 
 
 def test_many_rows_come_in_pages(server: BigQueryServer, bigquery: BigQueryEngine, monkeypatch) -> None:
-    monkeypatch.setattr("segtools.select.bigquery.PAGE_ROWS", 2)
+    monkeypatch.setattr("segtools.select.bigquery_jobs.PAGE_ROWS", 2)
     assert select(parse_spec(""), IDC, bigquery).series.num_rows == 6
     pages = [path for method, path, _ in server.requests if method == "GET" and "/queries/" in path]
     assert len(pages) > 6

@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.select.world import dicom_all, segmentations
 
 from segtools.select import Library, LocalEngine, Sources
+from tests.select.world import dicom_all, segmentations
 
 PYTHON = os.environ.get("IDCSEG_BQEMULATOR_PYTHON")
 pytestmark = pytest.mark.skipif(PYTHON is None, reason="IDCSEG_BQEMULATOR_PYTHON is not set")
@@ -101,7 +101,7 @@ def test_same_rows(query: str, filled: Any) -> None:
     from google.cloud import bigquery
     from sqlglot import exp
 
-    from segtools.select.bigquery import _parameter
+    from segtools.select.bigquery_jobs import parameter
     from segtools.select.sql import statement
 
     def relation(name: str) -> exp.Expr | None:
@@ -111,7 +111,7 @@ def test_same_rows(query: str, filled: Any) -> None:
     values = {"idc_version": 25, "laterality": ["left", "right"], "by_segment": True, "sample_series": 3}
     library = Library()
     made = statement(library[query], values, library, relation, "bigquery")
-    parameters = [_parameter(name, *entry) for name, entry in made.parameters.items()]
+    parameters = [parameter(name, *entry) for name, entry in made.parameters.items()]
     config = bigquery.QueryJobConfig(query_parameters=parameters)
     there = filled.query(made.sql, config).result().to_arrow(create_bqstorage_client=False).to_pylist()
     tables = {"segmentations": segmentations(), "dicom_all": dicom_all()}
