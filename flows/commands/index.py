@@ -101,10 +101,10 @@ def mirror(
         Folder of mirrors; default: the setting sources.mirror.
     """
     from flows.settings import load_settings
+    from segtools.select import Sources
     from segtools.select import mirror as download
-    from segtools.select.related import newest_release
 
     folder = output or load_settings().sources.mirror.expanduser()
-    release = version if version is not None else newest_release()
+    release = version if version is not None else Sources().newest_release()
     note(f"mirroring segmentations of IDC v{release} into {folder} …")
     note(f"wrote {download(folder, release)}")

@@ -73,9 +73,9 @@ def second_opinion(spec: CohortSpec) -> list[str]:
             continue
         if any(row[c] in getattr(spec.exclude, k) for k, c in names.items()):
             continue
-        if spec.segment_filters or spec.segmentation_types:
-            if not any(_passes(spec, item) for item in _segments() if item["series"] == uid):
-                continue
+        filtered = spec.segment_filters or spec.segmentation_types
+        if filtered and not any(_passes(spec, item) for item in _segments() if item["series"] == uid):
+            continue
         found.append(uid)
     if spec.sample is not None:
         found = _sampled(spec, found, series)
