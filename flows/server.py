@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from segtools.errors import EnvironmentProblem, SegtoolsError
 
@@ -32,6 +33,10 @@ def require_server(*, ephemeral: bool) -> None:
     """
     import httpx
 
+    try:
+        urlsplit(os.environ.get("PREFECT_API_URL", ""))  # one Prefect cannot read makes it noisy
+    except ValueError as error:
+        raise _unavailable(f"PREFECT_API_URL: {error}") from error
     with server_errors():
         from prefect.settings import get_current_settings
 
@@ -41,7 +46,7 @@ def require_server(*, ephemeral: bool) -> None:
             return
         raise EnvironmentProblem(
             "server-unavailable",
-            "PREFECT_API_URL is not set: this needs a Prefect server that stays.",
+            "Prefect: PREFECT_API_URL is not set; this needs a Prefect server that stays.",
             hint="`prefect server start`, then `export PREFECT_API_URL=http://127.0.0.1:4200/api`.",
         )
     key = api.key.get_secret_value() if api.key else None

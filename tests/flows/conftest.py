@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from segtools.encode.phantom import write_archive
+from segtools.index import build_index
+from tests.flows.prefect_server import PrefectServer
 
 
 @dataclass(frozen=True)
@@ -60,3 +65,19 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """The demo, run once, as the production flow on a Prefect server of its own."""
     folder = tmp_path_factory.mktemp("demo") / "demo"
     return Demo(folder, idcseg("demo", "-o", folder))
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """A Prefect server on loopback with a home of its own; the tests that use it share one xdist group."""
+    with PrefectServer.started(tmp_path_factory.mktemp("prefect")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of a phantom archive of 12 series on this disk; one file is broken."""
+    folder = tmp_path_factory.mktemp("phantom")
+    write_archive(folder / "archive")
+    build_index(folder / "archive", folder / "index")
+    return folder / "index"

@@ -1,0 +1,148 @@
+"""A real Prefect server and real workers, as processes of the test; asked over HTTP, not through Prefect."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+_START_S = 180.0
+T = TypeVar("T")
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Nobody's settings, this checkout, no telemetry."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("IDCSEG_", "PREFECT_", "AWS_"))}
+    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(CHECKOUT))))
+    offline = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    return clean | {"PYTHONPATH": path} | offline | changes
+
+
+@dataclass
+class PrefectServer:
+    """A running server.
+
+    Attributes
+    ----------
+    home : Path
+        Its PREFECT_HOME, and that of everything that talks to it.
+    url : str
+        ``http://127.0.0.1:<port>/api``.
+    """
+
+    home: Path
+    url: str
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PREFECT_HOME": str(self.home), "PREFECT_API_URL": self.url}
+
+    @classmethod
+    @contextlib.contextmanager
+    def started(cls, home: Path) -> Iterator[PrefectServer]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        server = cls(home, f"http://127.0.0.1:{port}/api")
+        with server._stack:
+            arguments = ("server", "start", "--no-ui", "--host", "127.0.0.1", "--port", str(port))
+            server.start("server.log", *arguments)
+            server.wait(server.is_healthy, "the server")
+            yield server
+
+    def start(self, log: str, *arguments: str, **changes: str) -> subprocess.Popen[bytes]:
+        """Start `prefect …`; it is stopped, by its own id, with the server."""
+        file = self._stack.enter_context((self.home / log).open("wb"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", *arguments],
+            cwd=self.home,
+            env=environment(**self.environment, **changes),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        self._stack.callback(_stop, process)
+        return process
+
+    def start_worker(self, pool: str) -> None:
+        """A process work pool, and a worker for it that looks often."""
+        self.post("/work_pools/", name=pool, type="process", base_job_template=self.template)
+        self.start(f"worker-{pool}.log", "worker", "start", "--pool", pool, PREFECT_WORKER_QUERY_SECONDS="1")
+
+    @property
+    def template(self) -> dict[str, Any]:
+        from prefect.workers.process import ProcessWorker
+
+        return ProcessWorker.get_default_base_job_template()
+
+    def prefect(self, *arguments: str, cwd: Path | None = None) -> str:
+        """Run `prefect …` to its end; what it said."""
+        ran = subprocess.run(
+            [sys.executable, "-m", "prefect", *arguments],
+            cwd=cwd or self.home,
+            env=environment(**self.environment),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
+    def is_healthy(self) -> bool:
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(f"{self.url}/health", timeout=5).status == 200
+        return False
+
+    def post(self, path: str, **body: Any) -> Any:
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            return json.load(answer)
+
+    def flow_runs(self, **filters: Any) -> list[dict[str, Any]]:
+        """Flow runs, the earliest first."""
+        return self.post("/flow_runs/filter", sort="EXPECTED_START_TIME_ASC", limit=200, **filters)
+
+    def artifacts(self, key: str) -> list[dict[str, Any]]:
+        """Artifacts whose key ends in `key`, the newest first."""
+        made = self.post(
+            "/artifacts/filter", artifacts={"key": {"like_": f"%{key}"}}, sort="CREATED_DESC", limit=50
+        )
+        return [item for item in made if item["key"].endswith(key)]
+
+    def wait(self, ask: Callable[[], T], what: str) -> T:
+        """The first true answer."""
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            if answer := ask():
+                return answer
+            time.sleep(0.05)
+        logs = "\n".join(f"--- {log.name}\n{log.read_text()[-3000:]}" for log in self.home.glob("*.log"))
+        raise AssertionError(f"no sign of {what} in {_START_S:.0f} s\n{logs}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

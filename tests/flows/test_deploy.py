@@ -1,0 +1,228 @@
+"""Schedules, artifacts and shards: a real server, real workers, a real SIGKILL."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segtools.run.ledger import latest
+from segtools.write.layout import Layout
+from tests.flows.conftest import idcseg
+from tests.flows.prefect_server import CHECKOUT, PrefectServer, environment
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect-server")]
+
+SERIAL = ("--set", "run.kind=serial", "--set", "run.batch_series=1")
+
+
+@pytest.fixture(scope="module")
+def scheduled(prefect_server: PrefectServer, indexed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset of a deployment that looks for news each minute; registered first, read last."""
+    dataset = tmp_path_factory.mktemp("scheduled") / "Phantom_1"
+    prefect_server.start_worker("watch")
+    ran = idcseg(
+        *(
+            "deploy",
+            "demo",
+            "-o",
+            dataset,
+            "--index",
+            indexed,
+            "--cron",
+            "* * * * *",
+            "--pool",
+            "watch",
+            *SERIAL,
+        ),
+        **prefect_server.environment,
+    )
+    assert ran.code == 0, ran.err
+    assert "idc-watch/Phantom_1" in ran.out
+    return dataset
+
+
+@pytest.fixture(scope="module")
+def plain(indexed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same cohort without Prefect."""
+    dataset = tmp_path_factory.mktemp("plain") / "dataset"
+    assert idcseg("run", "demo", "-o", dataset, "--index", indexed, "--direct", *SERIAL).code == 3
+    return dataset
+
+
+def _content(dataset: Path) -> dict[str, bytes]:
+    """Every file of a dataset but the records of its runs and the report."""
+    files = (path for path in dataset.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(dataset)): path.read_bytes()
+        for path in files
+        if path.relative_to(dataset).parts[0] not in ("runs", "report")
+    }
+
+
+def test_a_killed_shard_is_run_again(
+    prefect_server: PrefectServer, scheduled: Path, plain: Path, indexed: Path, tmp_path: Path
+) -> None:
+    """SIGKILL in the middle of a shard: only what it had not recorded is repeated, and no byte differs."""
+    dataset = tmp_path / "dataset"
+    prefect_server.start_worker("shards")
+    arguments = (
+        *("run", "demo", "-o", str(dataset), "--index", str(indexed), *SERIAL, "--json"),
+        *("--set", "run.shards=2", "--set", "run.shard_work_pool=shards"),
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        env=environment(**prefect_server.environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        victim, before = _kill_first_shard(prefect_server, dataset)
+        out, err = parent.communicate(timeout=300)
+    finally:
+        parent.kill()
+        parent.wait()
+    assert parent.returncode == 3, err
+    assert json.loads(out)["outcomes"]["failed"] == 1
+    again = victim.removesuffix("1") + "2"
+    runs = _shards(prefect_server)
+    assert {name: run["state_type"] for name, run in runs.items()} == {
+        victim: "CRASHED",
+        again: "COMPLETED",
+        _other(victim): "COMPLETED",
+    }
+    assert 1 <= before < 6
+    assert len(latest(Layout(dataset).ledger)) == 12
+    assert not list(Layout(dataset).shards.glob("*.parquet"))
+    assert _content(dataset) == _content(plain)
+    assert _task_runs(prefect_server, flow="idc-cohort") < 50
+    assert not [run for run in runs.values() if _task_runs_of(prefect_server, run["id"]) > 1]
+
+
+def _kill_first_shard(server: PrefectServer, dataset: Path) -> tuple[str, int]:
+    """Wait for a shard's first record, kill its process; its name, and how many series it had recorded."""
+    ledger = Layout(dataset).ledger
+
+    def working() -> Path | None:
+        return next((path for path in ledger.glob("shard-*.jsonl") if path.stat().st_size), None)
+
+    def process_ids() -> dict[str, int]:
+        found = {name: run["infrastructure_pid"] for name, run in _shards(server).items()}
+        return {name: int(pid.rpartition(":")[2]) for name, pid in found.items() if pid}
+
+    pids = server.wait(lambda: found if len(found := process_ids()) == 2 else None, "two shards' processes")
+    record = server.wait(working, "a shard's first record")
+    name = f"shard-{record.stem.removeprefix('shard-')[:-3]}-1"
+    os.kill(pids[name], signal.SIGKILL)
+    return name, record.read_bytes().count(b"\n")
+
+
+def _other(name: str) -> str:
+    number = {"001": "002", "002": "001"}[name.split("-")[2]]
+    return "-".join([*name.split("-")[:2], number, "1"])
+
+
+def _shards(server: PrefectServer) -> dict[str, dict[str, Any]]:
+    return {run["name"]: run for run in server.flow_runs(flows={"name": {"any_": ["idc-cohort-shard"]}})}
+
+
+def _task_runs(server: PrefectServer, flow: str) -> int:
+    """Most task runs of any run of a flow."""
+    runs = server.flow_runs(flows={"name": {"any_": [flow]}})
+    assert runs
+    return max(_task_runs_of(server, run["id"]) for run in runs)
+
+
+def _task_runs_of(server: PrefectServer, flow_run: str) -> int:
+    return server.post("/task_runs/count", task_runs={"flow_run_id": {"any_": [flow_run]}})
+
+
+def test_a_scheduled_run_makes_the_dataset(
+    prefect_server: PrefectServer, scheduled: Path, plain: Path
+) -> None:
+    """Nobody but the schedule and the worker; the result is what `--direct` gives, seen through the API."""
+    run = prefect_server.wait(lambda: _finished(prefect_server, 1), "a scheduled run")[0]
+    assert run["auto_scheduled"]
+    assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Completed")
+    assert _content(scheduled) == _content(plain)
+    table = json.loads(prefect_server.artifacts("series")[0]["data"])
+    rows = {(row["status"], row["error_code"]): row["series"] for row in table}
+    assert rows["ok", ""] + rows["warned", ""] == 11
+    assert rows["failed", ""] == rows["failed", "truncated"] == 1
+    (summary,) = _artifacts_of(prefect_server, scheduled, "summary")
+    assert Layout(scheduled).report.as_uri() in summary["data"]
+    assert "`truncated`" in summary["data"]
+    (bar,) = _artifacts_of(prefect_server, scheduled, "progress")
+    assert bar["data"] == 100.0
+    assert _task_runs(prefect_server, flow="idc-watch") < 50
+
+
+def _artifacts_of(server: PrefectServer, dataset: Path, what: str) -> list[dict[str, Any]]:
+    from flows.artifacts import artifact_key
+
+    return server.artifacts(artifact_key(dataset, what))
+
+
+def _finished(server: PrefectServer, count: int) -> list[dict[str, Any]]:
+    runs = server.flow_runs(flows={"name": {"any_": ["idc-watch"]}})
+    done = [run for run in runs if run["state_type"] not in ("SCHEDULED", "PENDING", "RUNNING")]
+    return done if len(done) >= count else []
+
+
+def test_nothing_new_runs_nothing_and_pausing_stops_the_schedule(
+    prefect_server: PrefectServer, scheduled: Path
+) -> None:
+    prefect_server.wait(lambda: _finished(prefect_server, 1), "a scheduled run")
+    prefect_server.prefect("deployment", "schedule", "pause", "idc-watch/Phantom_1", "--all")
+    deployment = prefect_server.get("/deployments/name/idc-watch/Phantom_1")
+    assert [schedule["active"] for schedule in deployment["schedules"]] == [False]
+    assert deployment["global_concurrency_limit"]["limit"] == 1
+    assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+    before = _content(scheduled)
+    prefect_server.post(f"/deployments/{deployment['id']}/create_flow_run")  # as the UI's Quick run
+    last = prefect_server.wait(lambda: _finished(prefect_server, 2), "a run by hand")[-1]
+    assert (last["state_type"], last["state_name"]) == ("COMPLETED", "Unchanged")
+    assert _content(scheduled) == before
+
+
+def test_prefect_yaml_deploys(prefect_server: PrefectServer, tmp_path: Path) -> None:
+    """The file as it is, of a copy of what it needs: nothing to pull, and a folder to work in."""
+    shutil.copy(CHECKOUT / "prefect.yaml", tmp_path)
+    shutil.copytree(CHECKOUT / "flows", tmp_path / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+    prefect_server.post("/work_pools/", name="vm", type="process", base_job_template=prefect_server.template)
+    prefect_server.prefect("--no-prompt", "deploy", "--name", "watch-vm", cwd=tmp_path)
+    made = prefect_server.get("/deployments/name/idc-watch/watch-vm")
+    assert made["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+    assert made["global_concurrency_limit"]["limit"] == 1
+    assert made["pull_steps"] == [
+        {"prefect.deployments.steps.set_working_directory": {"directory": str(tmp_path)}}
+    ]
+    assert made["job_variables"]["env"]["DO_NOT_TRACK"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--pool", "nowhere"), "nowhere"),
+        (("--pool", "watch", "--cron", "each day"), "each day"),
+        (("--pool", "watch", "--timezone", "Mars/Olympus"), "Mars/Olympus"),
+        ((), "--pool"),
+        (("--pool", "watch", "--serve"), "--pool"),
+    ],
+)
+def test_what_cannot_be_deployed(
+    prefect_server: PrefectServer, scheduled: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    ran = idcseg("deploy", "demo", "-o", tmp_path / "d", *arguments, **prefect_server.environment)
+    assert ran.code == 2, ran.err
+    assert ran.err.splitlines()[-1].startswith("error [settings-invalid]")
+    assert words in ran.err
+    assert "Traceback" not in ran.err
