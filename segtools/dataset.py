@@ -161,8 +161,7 @@ class Dataset:
         connection = duckdb.connect()
         connection.execute("SET enable_progress_bar = false")  # it prints to stdout, terminal or not
         for name in self.manifest["tables"]:
-            path = str(self.table_path(name)).replace("'", "''")
-            connection.execute(f"CREATE VIEW \"{name}\" AS SELECT * FROM read_parquet('{path}')")
+            connection.read_parquet(only_itself(self.table_path(name))).create_view(name)
         return connection
 
     def table_path(self, name: str) -> Path:
@@ -247,16 +246,11 @@ class Dataset:
         """
         import numpy as np
 
+        rows = self._instance_rows(instance)
         uid = (
             instance
             if isinstance(instance, str)
             else instance.get("seg_sop_uid") or instance["seg_series_uid"]
-        )
-        rows = self._typed(
-            self.sql(
-                "SELECT * FROM segments WHERE $uid IN (seg_sop_uid, seg_series_uid) ORDER BY segment_number",
-                {"uid": uid},
-            )
         )
         if len(rows["seg_sop_uid"].unique()) > 1:
             raise MissingError(
@@ -275,6 +269,21 @@ class Dataset:
             layers = tuple(table[layer] for layer in layers)
         affine = np.array(rows["affine_ras_mm"][0].as_py(), np.float64).reshape(4, 4)
         return Volume(layers, affine, rows)
+
+    def _instance_rows(self, instance: str | Mapping[str, Any]) -> pa.Table:
+        """Segments of an instance or a series; by equality alone, which can skip row groups."""
+        if isinstance(instance, str):
+            found = self._matching(seg_series_uid=instance)
+            return found if found.num_rows else self._matching(seg_sop_uid=instance)
+        # A row says more than its UID, and the table is in the order of the first of these.
+        names = ("collection_id", "patient_id", "seg_series_uid", "seg_sop_uid")
+        return self._matching(**{name: instance[name] for name in names if instance.get(name)})
+
+    def _matching(self, **values: str) -> pa.Table:
+        condition = " AND ".join(f"{name} = ${name}" for name in values)
+        return self._typed(
+            self.sql(f"SELECT * FROM segments WHERE {condition} ORDER BY segment_number", values)
+        )
 
     def _segment(self, segment: str | Mapping[str, Any]) -> Mapping[str, Any]:
         if not isinstance(segment, str):
@@ -314,6 +323,11 @@ class Dataset:
                     "a commit was cut short.",
                     path=str(path),
                 )
+
+
+def only_itself(path: Path) -> str:
+    """The path as a DuckDB glob pattern that matches nothing but itself."""
+    return "".join(f"[{char}]" if char in "[*?" else char for char in str(path))
 
 
 def _manifest(root: Path) -> dict[str, Any]:

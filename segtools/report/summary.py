@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from segtools.dataset import only_itself
 from segtools.errors import DatasetError
 from segtools.schema import DATASET_TABLES, SERIES_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from segtools.dataset import Dataset
 
@@ -210,20 +210,16 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
         ``dataset-invalid``: a table cannot be read or lacks a column.
     """
     with duckdb.connect() as db:
+        db.execute("SET enable_progress_bar = false")  # it prints to stdout, terminal or not
         try:
             for table in DATASET_TABLES:
-                db.read_parquet(_literal(dataset.table_path(table.name))).create_view(f"all_{table.name}")
+                db.read_parquet(only_itself(dataset.table_path(table.name))).create_view(f"all_{table.name}")
             db.execute(_VIEWS)
             yield db
         except duckdb.Error as error:
             raise DatasetError(
                 "dataset-invalid", f"The dataset's tables cannot be summed up: {error}."
             ) from error
-
-
-def _literal(path: Path) -> str:
-    """Write the path as a DuckDB glob pattern that matches nothing but itself."""
-    return "".join(f"[{char}]" if char in "[*?" else char for char in str(path))
 
 
 def _one(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -136,8 +136,11 @@ class CohortRun:
         }
 
     def __enter__(self) -> Self:
-        catalog.prepare(self.layout)
-        self._held.enter_context(locked(self.layout))
+        with ExitStack() as held:
+            held.enter_context(locked(self.layout))
+            catalog.prepare(self.layout)
+            self.job = replace(self.job, run=catalog.next_run(self.layout))
+            self._held = held.pop_all()
         return self
 
     def __exit__(
@@ -215,10 +218,13 @@ class CohortRun:
         )
 
     def check(self) -> int:
-        """Stage `check`: the catalog's rules; the number of findings recorded."""
+        """Stage `check`: the catalog's rules, once per commit; the number of findings recorded now."""
         from segtools.check import check_catalog
 
-        findings = check_catalog(open_dataset(self.layout.root))
+        with open_dataset(self.layout.root) as dataset:
+            if dataset.manifest.get("is_checked"):
+                return 0
+            findings = check_catalog(dataset)
         catalog.record_checks(self.layout, findings)
         return len(findings)
 
@@ -262,8 +268,9 @@ class CohortRun:
 
     def _lost(self, series: SelectedSeries, batch: Batch, error: SegtoolsError) -> Outcome:
         result = process_series(FetchedSeries(series, error=error), self.job)
-        stage_part(self.job, batch.id, [result])
-        return result.outcome
+        part = catalog.part_id(self.job.run, batch.id, is_last_word=True)
+        stage_part(self.job, part, [result])
+        return replace(result.outcome, part=part)
 
 
 def exit_code(summary: Summary) -> int:

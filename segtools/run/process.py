@@ -36,6 +36,8 @@ class Job:
     write : WriteOptions
     source_grids : mapping of str to SourceGrid, optional
         Grid of each source series; None leaves masks on their own grid.
+    run : int
+        Number of the run among those that wait for the commit; orders what they staged.
     """
 
     dataset: Path
@@ -43,6 +45,7 @@ class Job:
     decode: decode.DecodeOptions = field(default_factory=decode.DecodeOptions)
     write: WriteOptions = field(default_factory=WriteOptions)
     source_grids: Mapping[str, SourceGrid] | None = None
+    run: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +111,10 @@ class _Progress:
         self.bytes_in += size
         source: Any = paths[0] if len(paths) == 1 else paths
         try:
-            volume = decode.read(source, options=self.job.decode)
+            grid = self._source_grid(paths[0])
+            volume = decode.read(source, options=self.job.decode, source_grid=grid)
             if self.job.source_grids is not None:
-                volume = self._onto_source(volume)
+                volume = self._onto_source(volume, grid)
         except SegError as error:
             self.error = self.error or error
             self._failed(paths[0], error, size, md5s[0])
@@ -128,14 +132,22 @@ class _Progress:
         self.findings += written.findings
         self.files += written.files
 
-    def _onto_source(self, volume: decode.SegVolume) -> decode.SegVolume:
+    def _source_grid(self, path: Path) -> SourceGrid | None:
+        """Grid of the images that an instance was drawn on, if one is wanted and at hand."""
+        grids = self.job.source_grids
+        if not grids:
+            return None
+        if (named := self.series.source_series_uid) is not None and named in grids:
+            return grids[named]
+        uids = decode.read_header(path).header.source_series_uids
+        return next((grids[uid] for uid in uids if uid in grids), None)
+
+    @staticmethod
+    def _onto_source(volume: decode.SegVolume, grid: SourceGrid | None) -> decode.SegVolume:
         from dataclasses import replace
 
         from segtools.decode.source import onto
 
-        grids = self.job.source_grids or {}
-        uids = (self.series.source_series_uid or "", *volume.header.source_series_uids)
-        grid = next((grids[uid] for uid in uids if uid in grids), None)
         if grid is not None:
             return onto(volume, grid)
         message = "The source series' geometry is not at hand; the mask keeps its own grid."

@@ -153,7 +153,10 @@ class Lease:
             self._write()
 
     def _write(self) -> None:
-        os.pwrite(self._fd, b"%*d" % (_WIDTH, self.granted_bytes), 0)
+        try:
+            os.pwrite(self._fd, b"%*d" % (_WIDTH, self.granted_bytes), 0)
+        except OSError as error:
+            raise write_error(error, self._path) from error
 
 
 def _pause(cancel: Event | None) -> None:

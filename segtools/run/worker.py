@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from segtools.run.pipeline import Pipeline
 from segtools.run.process import process_series
-from segtools.write.catalog import stage
+from segtools.write.catalog import part_id, stage
 from segtools.write.layout import Layout
 
 if TYPE_CHECKING:
@@ -52,11 +52,12 @@ class Worker:
             results = pipeline(batch)
         finally:
             self._pipelines.discard(pipeline)
-        stage_part(self.job, batch.id, [item.result for item in results])
+        part = part_id(self.job.run, batch.id)
+        stage_part(self.job, part, [item.result for item in results])
         return [
             replace(
                 item.result.outcome,
-                part=batch.id,
+                part=part,
                 seconds_fetch=item.seconds_fetch,
                 seconds_decode=item.seconds_process,
             )

@@ -1,9 +1,11 @@
 """Stage parts while a run goes on; commit them as one dataset.
 
 A part is what one batch of series gave: three Parquet files under ``tables/.staging``, the series one
-written last, so a part without it does not exist. The commit merges committed and staged rows by
-series (the newest wins), puts all tables and documents in place, and replaces ``dataset.json`` last:
-that is the commit. A crash before it leaves the staging, so the next commit does it all again; one
+written last, so a part without it does not exist. Where two hold the same series, the one whose id
+sorts last is the newer: ids start with the number of their run (`part_id`), and no clock is asked. The
+commit merges committed and staged rows by series (the newest wins), puts all tables, waiting volumes
+(`segtools.write.pending`) and documents in place, and replaces ``dataset.json`` last: that is the
+commit. A crash before it leaves the staging, so the next commit does it all again; one
 after it leaves at most what `_tidy` removes next time. The tables hold no clock and no host: the same
 rows give the same bytes, in one run or in many.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -22,18 +25,22 @@ import pyarrow.parquet as pq
 from segtools.codes import CODES
 from segtools.errors import DatasetError
 from segtools.files import TEMPORARY_PREFIX, fsync_folder, replacing, sweep, write_bytes, write_error
-from segtools.schema import DATASET_TABLES, FINDINGS, FORMAT_VERSION, SEGMENTS, SERIES, Table
+from segtools.schema import DATASET_TABLES, FINDINGS, FORMAT_VERSION, SEGMENTS, SELECTION, SERIES, Table
 from segtools.write import documents, merge
+from segtools.write.layout import sidecar_name
+from segtools.write.pending import take_places
 from segtools.write.rows import DECODER
 from segtools.write.sidecars import dump_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from segtools.write.layout import Layout
 
 ROW_GROUP = 100_000
 """Rows per row group: small enough for min/max pruning, large enough to compress."""
+
+_PART = re.compile(r"(\d{6})[-z]")
 
 _OURS = frozenset(
     {"dataset.json", "cohort.yaml", "README.md", "CITATIONS.bib", "LICENSES.tsv", "tables", "volumes"}
@@ -75,7 +82,13 @@ def prepare(layout: Layout) -> None:
             f"{layout.root} holds {foreign[0]!r} and no {layout.manifest.name}.",
             path=str(layout.root),
         )
-    for folder in (layout.root, layout.columns.parent, layout.staging):
+    for folder in (
+        layout.root,
+        layout.columns.parent,
+        layout.staging,
+        layout.report.parent,
+        layout.ledger.parent,
+    ):
         sweep(folder)
     complete = set(layout.parts())
     for path in layout.staging.glob("*.parquet"):  # of parts whose series table was never written
@@ -107,13 +120,40 @@ def stage(
     unique = {row["finding_id"]: row for row in findings}.values()
     for table, rows in ((SEGMENTS, segments), (FINDINGS, unique), (SERIES, series)):
         with replacing(layout.part(part_id, table.name)) as file:
-            pq.write_table(table.from_rows([dict(row) for row in rows]), file, compression="zstd")
+            pq.write_table(_sorted(table, rows), file, compression="zstd")
         fsync_folder(layout.staging)
 
 
+def _sorted(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """The rows in the table's order, which the commit's merge relies on."""
+    order = [(column, "ascending") for column in table.order]
+    return table.from_rows([dict(row) for row in rows]).sort_by(order)
+
+
 def staged(layout: Layout) -> list[str]:
-    """Ids of the complete parts that wait for the commit, the oldest first."""
-    return sorted(layout.parts(), key=lambda part: (layout.part(part, SERIES.name).stat().st_mtime_ns, part))
+    """Ids of the complete parts that wait for the commit, the oldest first: in the order of their names."""
+    return sorted(layout.parts())
+
+
+def next_run(layout: Layout) -> int:
+    """Number of a run that starts now: one more than that of any part that waits for the commit."""
+    numbers = [int(found[1]) for part in layout.parts() if (found := _PART.match(part))]
+    return 1 + max(numbers, default=0)
+
+
+def part_id(run: int, batch: str, *, is_last_word: bool = False) -> str:
+    """Id of the part a batch gives in a run.
+
+    Parameters
+    ----------
+    run : int
+        See `next_run`.
+    batch : str
+    is_last_word : bool
+        It counts more than what the same run staged before: a worker may have staged a series and
+        died before it could say so.
+    """
+    return f"{run:06d}{'z' if is_last_word else '-'}{batch}"
 
 
 def done(layout: Layout) -> dict[str, Done]:
@@ -152,6 +192,8 @@ def commit(
 ) -> dict[str, Any]:
     """Make committed and staged rows the dataset, and give its ``dataset.json``.
 
+    Where nothing is staged and nothing else differs from the last commit, nothing is written.
+
     Series that `current` lacks are retired: their row stays as a tombstone, their segments, findings
     and volumes go. Those it has get its release, licence and citation.
 
@@ -181,28 +223,41 @@ def commit(
         See `segtools.files.replacing`.
     """
     parts = staged(layout)
+    described = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "cohort_sha256": hashlib.sha256(cohort.encode()).hexdigest(),
+        "selection_sha256": _digest(current),
+        "idc_version": idc_version,
+        "decoder": DECODER,
+        "label_index": None if label_index is None else dict(label_index),
+        "provenance": dict(provenance or {}),
+    }
+    if not parts and (unchanged := _unchanged(layout, described)):
+        _clear_staging(layout, parts)
+        return unchanged
     with merge.Merge(layout, parts, current, idc_version, label_index, memory_limit) as merged:
         tables = _write_tables(layout, ((table, merged.reader(table)) for table in DATASET_TABLES))
         texts = {
             "cohort.yaml": cohort.encode(),
-            "README.md": documents.readme(name or layout.root.name, idc_version, merged.counts()),
+            "README.md": documents.readme(
+                name or layout.root.name,
+                idc_version,
+                {**merged.counts(), "segments": tables[SEGMENTS.name]["rows"]},
+            ),
             "CITATIONS.bib": documents.citations(merged.dois()),
             "LICENSES.tsv": documents.licenses(merged.licenses()),
         }
         for document, content in texts.items():
             write_bytes(layout.document(document), content)  # type: ignore[arg-type]
         write_bytes(layout.columns, documents.columns())
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            "name": name,
-            "cohort_sha256": hashlib.sha256(texts["cohort.yaml"]).hexdigest(),
-            "idc_version": idc_version,
-            "decoder": DECODER,
-            "tables": tables,
-            "provenance": dict(provenance or {}),
-        }
+        manifest = {**described, "tables": tables, "is_checked": False}
+        touched = merged.touched()
+        if layout.pending().is_dir():
+            for uid, names in _stored(layout, touched):
+                take_places(layout, touched[uid], names)
         _publish(layout, manifest)
-        _tidy(layout, merged.folders())
+        _tidy(layout, touched)
     _clear_staging(layout, parts)
     return manifest
 
@@ -237,8 +292,31 @@ def record_checks(layout: Layout, findings: pa.Table) -> dict[str, Any]:
     table = table.sort_by([(column, "ascending") for column in FINDINGS.order])
     tables = _write_tables(layout, [(FINDINGS, iter(table.to_batches(ROW_GROUP)))])
     manifest["tables"] |= tables
+    manifest["is_checked"] = True
     _publish(layout, manifest)
     return manifest
+
+
+def _digest(current: pa.Table) -> str:
+    """SHA-256 of a selection, whatever its order."""
+    rows = current.sort_by("seg_series_uid")
+    digest = hashlib.sha256()
+    for column in SELECTION.names:
+        digest.update(json.dumps(rows[column].to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def _unchanged(layout: Layout, described: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The committed dataset.json, if it says the same and its tables are there."""
+    try:
+        manifest: dict[str, Any] = json.loads(layout.manifest.read_bytes())
+        sizes = [layout.absolute(entry["path"]).stat().st_size for entry in manifest["tables"].values()]
+        is_whole = sizes == [entry["bytes"] for entry in manifest["tables"].values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    # Compared as JSON, in which a tuple is a list.
+    same = json.loads(json.dumps(described)) == {key: manifest.get(key) for key in described}
+    return manifest if is_whole and same else None
 
 
 def _write_tables(
@@ -292,18 +370,43 @@ def _publish(layout: Layout, manifest: Mapping[str, Any]) -> None:
     fsync_folder(layout.root)
 
 
-def _tidy(layout: Layout, folders: Iterator[tuple[str, frozenset[str]]]) -> None:
-    """Remove volumes the new tables no longer name, in the folders this commit touched."""
-    for folder, names in folders:
-        path = layout.absolute(folder)
-        if not path.is_dir():
-            continue
-        if not names:
-            shutil.rmtree(path, ignore_errors=True)
-            continue
-        for file in path.iterdir():
+def _tidy(layout: Layout, touched: Mapping[str, str]) -> None:
+    """Remove what the new tables no longer name, in the folders (by series) this commit touched."""
+    left = dict(touched)
+    for uid, names in _stored(layout, touched):
+        path = layout.absolute(left.pop(uid))
+        for file in path.iterdir() if path.is_dir() else ():
             if file.name not in names:
                 file.unlink(missing_ok=True)
+    for folder in left.values():
+        shutil.rmtree(layout.absolute(folder), ignore_errors=True)
+
+
+def _stored(layout: Layout, series: Container[str]) -> Iterator[tuple[str, set[str]]]:
+    """Each of the `series` that has files, and their names, from the committed segments table."""
+    columns = ["volume_path", "mask_path", "fraction_path"]
+    names: dict[str, set[str]] = {}
+    with pq.ParquetFile(layout.table(SEGMENTS.name)) as file:
+        for batch in file.iter_batches(ROW_GROUP, columns=["seg_series_uid", "seg_sop_uid", *columns]):
+            if not batch.num_rows:
+                continue
+            # Segments name the same few files, so the groups are few.
+            groups = pa.Table.from_batches([batch]).group_by(batch.schema.names).aggregate([])
+            for row in groups.to_pylist():
+                stored = {path.rpartition("/")[2] for column in columns if (path := row[column])}
+                if stored and row["seg_series_uid"] in series:
+                    stored |= _sidecars(row["seg_sop_uid"])
+                    names.setdefault(row["seg_series_uid"], set()).update(stored)
+            last = batch["seg_series_uid"][-1].as_py()  # whose rows may go on in the next batch
+            rest = {last: names.pop(last)} if last in names else {}
+            yield from names.items()
+            names = rest
+    yield from names.items()
+
+
+def _sidecars(sop_instance_uid: str) -> set[str]:
+    kinds = ("dseg", "probseg")
+    return {sidecar_name(sop_instance_uid, kind, end) for kind in kinds for end in ("json", "tsv")}
 
 
 def _clear_staging(layout: Layout, parts: Iterable[str]) -> None:
@@ -312,6 +415,7 @@ def _clear_staging(layout: Layout, parts: Iterable[str]) -> None:
         for table in DATASET_TABLES:  # the series part first: without it there is no part
             layout.part(part, table.name).unlink(missing_ok=True)
     shutil.rmtree(layout.spill, ignore_errors=True)
+    shutil.rmtree(layout.pending(), ignore_errors=True)
     with contextlib.suppress(OSError):
         layout.staging.rmdir()
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from segtools.files import fsync_folder, write_bytes
-from segtools.write.layout import sop8, volume_name
+from segtools.write.layout import sidecar_name, sop8, volume_name
 from segtools.write.nifti import write_volume
+from segtools.write.pending import place, settle
 from segtools.write.rows import DECODER, finding_row, grid_and_measures, segment_row
 from segtools.write.sidecars import json_sidecar, tsv_sidecar
 
@@ -64,7 +65,8 @@ def write_instance(
 ) -> WrittenInstance:
     """Write volumes and sidecars of an instance; give its catalog rows.
 
-    What an earlier run wrote of the same instance under other names (say, one layer more) goes.
+    What the last commit names stays as it is until the next one; see `segtools.write.pending`. In a
+    folder without commits, what an earlier call wrote of the instance under other names goes.
 
     Raises
     ------
@@ -140,7 +142,7 @@ class _Writer:
     ) -> str:
         relative = self._layout.within(self._folder, name)
         size = write_volume(
-            self._layout.absolute(relative),
+            place(self._layout, relative),
             array,
             self._volume.grid.affine_ras,
             description=f"DICOM SEG {self._uid}",
@@ -148,6 +150,7 @@ class _Writer:
             slope=slope,
             compression_level=self._options.compression_level,
         )
+        settle(self._layout, relative)
         self.files.append((relative, size))
         return relative
 
@@ -158,15 +161,19 @@ class _Writer:
             ("json", json_sidecar(self._series, self._volume, files=names, decoder=DECODER)),
             ("tsv", tsv_sidecar(rows)),
         ):
-            relative = self._layout.within(self._folder, f"{sop8(self._uid)}_{kind}.{extension}")
-            write_bytes(self._layout.absolute(relative), content)
+            relative = self._layout.within(self._folder, sidecar_name(self._uid, kind, extension))
+            write_bytes(place(self._layout, relative), content)
+            settle(self._layout, relative)
             self.files.append((relative, len(content)))
 
     def tidy(self) -> None:
-        """Remove this instance's files of an earlier run, and make the new names durable."""
+        """Make the new names durable; where there is no commit to do it, remove the old ones."""
         folder = self._layout.absolute(self._folder)
-        written = {self._layout.absolute(path) for path, _ in self.files}
-        for path in folder.glob(f"{sop8(self._uid)}_*"):
-            if path not in written:
-                path.unlink()
+        if not self._layout.is_committed:
+            written = {self._layout.absolute(path) for path, _ in self.files}
+            for path in folder.glob(f"{sop8(self._uid)}_*"):
+                if path not in written:
+                    path.unlink()
         fsync_folder(folder)
+        if self._layout.is_committed and (waiting := self._layout.pending(self._folder)).is_dir():
+            fsync_folder(waiting)

@@ -59,6 +59,11 @@ def sop8(sop_instance_uid: str) -> str:
     return hashlib.sha256(sop_instance_uid.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
+def sidecar_name(sop_instance_uid: str, kind: str, extension: str) -> str:
+    """File name of the sidecar (``json`` or ``tsv``) of an instance's ``dseg`` or ``probseg`` volumes."""
+    return f"{sop8(sop_instance_uid)}_{kind}.{extension}"
+
+
 def volume_name(
     sop_instance_uid: str, kind: VolumeKind, *, layer: int | None = None, label: int | None = None
 ) -> str:
@@ -87,7 +92,15 @@ def volume_name(
 
 
 class Layout:
-    """Paths of the dataset in `root`. Relative ones are POSIX strings, as the tables hold them."""
+    """Paths of the dataset in `root`. Relative ones are POSIX strings, as the tables hold them.
+
+    Attributes
+    ----------
+    is_committed : bool
+        Readers go by a commit, so what it names must not change before the next one.
+    """
+
+    is_committed = True
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
@@ -111,6 +124,10 @@ class Layout:
     def spill(self) -> Path:
         """Where the commit's sort goes when it outgrows its memory."""
         return self.staging / "spill"
+
+    def pending(self, relative: str = "volumes") -> Path:
+        """Where the file or folder `relative` waits for the commit."""
+        return self.staging / relative
 
     @property
     def ledger(self) -> Path:
@@ -183,6 +200,8 @@ class Layout:
 
 class FlatLayout(Layout):
     """One folder without levels: what `idcseg decode` writes of single files."""
+
+    is_committed = False
 
     def series_folder(self, collection_id: str, patient_id: str, seg_series_uid: str) -> str:
         """The root itself."""

@@ -55,6 +55,9 @@ def _acquire(path: Path) -> int:
         try:
             if _claim(descriptor, path):
                 return descriptor
+        except OSError as error:
+            os.close(descriptor)
+            raise write_error(error, path) from error
         except BaseException:
             os.close(descriptor)
             raise

@@ -1,19 +1,22 @@
-"""The commit's merge in DuckDB: committed and staged rows, the newest per series, sorted.
+"""The commit's merge: committed and staged rows, the newest per series, in order.
 
-DuckDB sorts outside memory, so ten million rows pass through a few GB.
+DuckDB decides which row of a series counts and sorts the narrow tables, outside memory; the wide segment
+rows are not sorted but gathered (`segtools.write.gather`).
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
 from segtools.codes import CODES
+from segtools.dataset import only_itself
 from segtools.errors import DatasetError
 from segtools.schema import DATASET_TABLES, FINDINGS, SEGMENTS, SELECTION, SERIES, Table
-from segtools.write.layout import sop8
+from segtools.write.gather import REFRESHED, gather_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,6 +76,7 @@ class Merge:
         memory_limit: str,
     ) -> None:
         self._layout = layout
+        self._parts = parts
         self._connection = duckdb.connect(
             config={"memory_limit": memory_limit, "temp_directory": str(layout.spill)}
         )
@@ -91,17 +95,17 @@ class Merge:
 
     def reader(self, table: Table) -> Iterator[pa.RecordBatch]:
         """The merged rows of `table`, in its order, streamed."""
-        query = {SERIES: _SERIES_ROWS, SEGMENTS: _segment_rows(), FINDINGS: _FINDING_ROWS}[table]
+        if table is SEGMENTS:
+            return self._segments()
+        query = {SERIES: _SERIES_ROWS, FINDINGS: _FINDING_ROWS}[table]
         order = ", ".join(f"{column} NULLS LAST" for column in table.order)
         columns = ", ".join(table.names)
         result = self._run(f"SELECT {columns} FROM ({query}) ORDER BY {order}", self._rules(table))
         return iter(result.to_arrow_reader(50_000))
 
     def counts(self) -> dict[str, int]:
-        """Series by status, and segments."""
-        found = self._rows("SELECT status, count(*) FROM merged GROUP BY status ORDER BY status")
-        segments = self._rows("SELECT count(*) FROM live_segments")[0][0]
-        return {**dict(found), "segments": segments}
+        """Series by status."""
+        return dict(self._rows("SELECT status, count(*) FROM merged GROUP BY status ORDER BY status"))
 
     def dois(self) -> list[tuple[str, int]]:
         """DOIs and their number of series."""
@@ -117,27 +121,27 @@ class Merge:
             "WHERE status <> 'retired' GROUP BY ALL ORDER BY ALL NULLS LAST"
         )
 
-    def folders(self) -> Iterator[tuple[str, frozenset[str]]]:
-        """Folders of the staged and the retired series, and the file names that belong there."""
+    def touched(self) -> dict[str, str]:
+        """Series whose folder this commit may have to tidy, the staged and the retired, and the folder."""
         rows = self._rows(
-            """
-            SELECT m.collection_id, m.patient_id, m.seg_series_uid, s.seg_sop_uid,
-                   list_distinct(list_concat(list(s.volume_path), list(s.mask_path), list(s.fraction_path)))
-            FROM merged m
-            LEFT JOIN live_segments s ON s.seg_series_uid = m.seg_series_uid AND m.status <> 'retired'
-            WHERE m.rank > 0 OR m.status = 'retired'
-            GROUP BY ALL ORDER BY ALL
-            """
+            "SELECT seg_series_uid, collection_id, patient_id FROM merged "
+            "WHERE rank > 0 OR status = 'retired'"
         )
-        names: dict[str, set[str]] = {}
-        for collection, patient, series_uid, sop_uid, paths in rows:
-            folder = names.setdefault(self._layout.series_folder(collection, patient, series_uid), set())
-            stored = {path.rpartition("/")[2] for path in paths or () if path}
-            folder |= stored
-            if stored:
-                stem = sop8(sop_uid)
-                folder |= {f"{stem}_{kind}.{end}" for kind in ("dseg", "probseg") for end in ("json", "tsv")}
-        return ((folder, frozenset(files)) for folder, files in names.items())
+        return {
+            uid: self._layout.series_folder(collection, patient, uid) for uid, collection, patient in rows
+        }
+
+    def _segments(self) -> Iterator[pa.RecordBatch]:
+        committed = self._layout.table(SEGMENTS.name)
+        paths = [committed if committed.is_file() else None]
+        paths += [self._layout.part(part, SEGMENTS.name) for part in self._parts]
+        # A series has one place; the rest of the order is kept inside each table.
+        series = self._run(
+            f"SELECT seg_series_uid, rank, {', '.join(REFRESHED)} FROM merged WHERE status <> 'retired' "
+            "ORDER BY collection_id, patient_id, seg_series_uid"
+        ).to_arrow_table()
+        labels = dict(self._rows("SELECT structure, label_index FROM labels"))
+        return gather_segments(paths, series, labels)
 
     def _union(self, table: Table, parts: Sequence[str]) -> None:
         """View ``all_<table>``: committed rows with rank 0, those of the n-th part with rank n."""
@@ -216,17 +220,6 @@ def _merged_series() -> str:
 
 _SERIES_ROWS = "SELECT * FROM merged"
 
-
-def _segment_rows() -> str:
-    replaced = {name: f"m.{name}" for name in ("idc_version", "analysis_result_id", "license", "source_doi")}
-    replaced["label_index"] = "l.label_index::INTEGER"
-    columns = ", ".join(f"{replaced.get(name, f's.{name}')} AS {name}" for name in SEGMENTS.names)
-    return (
-        f"SELECT {columns} FROM live_segments s JOIN merged m ON m.seg_series_uid = s.seg_series_uid "
-        "LEFT JOIN labels l ON l.structure = s.structure"
-    )
-
-
 _FINDING_ROWS = (
     "SELECT f.* FROM all_findings f JOIN merged m ON m.seg_series_uid = f.seg_series_uid "
     "AND m.rank = f.rank WHERE m.status <> 'retired' AND NOT list_contains($checks, f.rule)"
@@ -234,4 +227,5 @@ _FINDING_ROWS = (
 
 
 def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    """A path as SQL text, its glob characters as themselves."""
+    return "'" + only_itself(Path(text)).replace("'", "''") + "'"

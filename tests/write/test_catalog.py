@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import duckdb
 import numpy as np
@@ -125,6 +126,65 @@ def test_the_newest_part_wins(layout, three):
     assert len(rows(layout, "segments", "segment_id")) == 9
 
 
+def test_the_later_run_wins_whatever_the_clock_says(layout, three):
+    stage_failed(layout, three[0], catalog.part_id(catalog.next_run(layout), "ffff"))
+    stage_failed(layout, three[0], catalog.part_id(1, "0000", is_last_word=True), settings_hash="s0")
+    assert catalog.done(layout)[three[0].seg_series_uid].settings_hash == "s0"
+    assert catalog.next_run(layout) == 2
+    write_part(layout, three, catalog.part_id(2, "0000"))
+    for path in layout.staging.glob("*.parquet"):  # the later one looks older
+        os.utime(path, (9e8, 9e8) if path.name.startswith("000002") else None)
+    assert catalog.done(layout)[three[0].seg_series_uid].status == "ok"
+    commit(layout, three)
+    assert {status for (status,) in rows(layout, "series", "status")} == {"ok"}
+    assert catalog.next_run(layout) == 1
+
+
+def test_readers_of_the_last_commit_are_not_misled(layout, three):
+    """Volumes written anew wait for the commit; what it does not name then never shows."""
+    write_part(layout, three)
+    commit(layout, three)
+    before = tree(layout)
+    write_part(layout, three, "second", seed=5)
+    write_part(layout, three[:1], "third", layers=2)
+    now = tree(layout)
+    assert {name: now.get(name) for name in before} == before
+    with segtools.open(layout.root) as dataset:
+        row = dataset.segments("segment_number = 1").to_pylist()[0]
+        assert int(dataset.mask(row).sum()) == row["voxel_count"]
+    commit(layout, three)
+    with segtools.open(layout.root) as dataset:
+        for row in dataset.segments("volume_path IS NOT NULL").to_pylist():
+            assert int(dataset.mask(row).sum()) == row["voxel_count"]
+    fresh = Layout(layout.root.parent / "fresh" / "abdomen")
+    catalog.prepare(fresh)
+    write_part(fresh, three[1:], seed=5)
+    write_part(fresh, three[:1], "third", layers=2)
+    commit(fresh, three)
+    assert tree(layout) == tree(fresh)
+
+
+def test_a_change_taken_back_before_the_commit_leaves_no_trace(layout, three):
+    write_part(layout, three)
+    commit(layout, three)
+    before = tree(layout)
+    write_part(layout, three, "1", seed=5)
+    write_part(layout, three, "2")
+    commit(layout, three)
+    assert tree(layout) == before
+
+
+def test_nothing_new_writes_nothing(layout, three):
+    write_part(layout, three)
+    commit(layout, three)
+    catalog.record_checks(layout, FINDINGS.empty())
+    stamps = {path: path.stat().st_mtime_ns for path in layout.root.rglob("*") if path.is_file()}
+    manifest = commit(layout, three[::-1])
+    assert manifest["is_checked"]
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert not commit(layout, three[:2])["is_checked"]
+
+
 def test_done_knows_committed_and_staged(layout, three):
     write_part(layout, three[:2])
     commit(layout, three[:2])
@@ -224,7 +284,7 @@ def test_findings_of_checks_come_and_go(layout, three):
         assert manifest["tables"]["findings"]["rows"] == 4
     with segtools.open(layout.root) as dataset:
         assert dataset.findings("rule = 'volume-outlier'").num_rows == 1
-    commit(layout, three)
+    commit(layout, three, idc_version=25)
     assert {rule for (rule,) in rows(layout, "findings", "rule")} == {"spacing-assumed"}
 
 

@@ -14,7 +14,7 @@ from segtools.finding import Finding
 from segtools.nifti import read
 from segtools.schema import FINDINGS, SEGMENTS, SERIES
 from segtools.write.instance import WriteOptions, write_instance
-from segtools.write.layout import sop8
+from segtools.write.layout import FlatLayout, sop8
 from segtools.write.rows import failed_rows, finding_row, series_row
 from tests.factories.dataset import make_measures, make_series, make_volume
 
@@ -120,7 +120,8 @@ def test_none_writes_rows_only(layout, series):
     assert written.segments[0]["volume_path"] is None
 
 
-def test_files_of_an_earlier_writing_go(layout, series):
+def test_files_of_an_earlier_writing_go_where_there_is_no_commit(tmp_path, series):
+    layout = FlatLayout(tmp_path / "flat")
     write(layout, series, make_volume(series, layers=2), volumes="masks")
     written = write(layout, series, make_volume(series))
     folder = layout.absolute(written.files[0][0]).parent

@@ -1,0 +1,163 @@
+"""Killed anywhere, or with a disk that fails at any call: running again gives the undisturbed bytes.
+
+IDCSEG_KILLS sets the number of kills (default 50).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import time
+
+import pytest
+
+import segtools
+from segtools.errors import DatasetError
+from tests.run.whole import KILLED, Steps, complete, content, ended, in_child, kill, make_place
+
+pytestmark = pytest.mark.slow
+KILLS = int(os.environ.get("IDCSEG_KILLS", "50"))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return make_place(tmp_path_factory.mktemp("kill"))
+
+
+@pytest.fixture(scope="module")
+def goal(place):
+    """The undisturbed dataset, and the seconds it takes when everything is imported."""
+    complete(place.run(place.root / "warm"))
+    start = time.monotonic()
+    complete(place.run(place.root / "goal"))
+    return content(place.root / "goal"), time.monotonic() - start
+
+
+def reads_or_says_so(dataset):
+    """The dataset is whole as its dataset.json says, absent, or says that a commit was cut short."""
+    manifest = dataset / "dataset.json"
+    if not manifest.exists():
+        return True
+    try:
+        with segtools.open(dataset) as opened:
+            rows = json.loads(manifest.read_bytes())["tables"]["segments"]["rows"]
+            return opened.segments().num_rows == rows
+    except DatasetError as error:
+        return error.code == "dataset-invalid"
+
+
+def killed_at(run, step, log):
+    """Run in a child that kills its process group at its `step`-th call; whether it came to that."""
+
+    def action():
+        Steps(step, lambda: os.killpg(0, signal.SIGKILL)).install()
+        complete(run)
+
+    code = ended(in_child(action, log))
+    assert code in (0, KILLED), log.read_text()
+    return code == KILLED
+
+
+def killed_after(run, seconds, log, *, only_the_flow=False):
+    """Run in a child that is killed after some time, with all it started unless `only_the_flow`."""
+    child = in_child(lambda: complete(run), log)
+    time.sleep(seconds)
+    if only_the_flow:
+        os.kill(child, signal.SIGKILL)
+    else:
+        kill(child)
+    code = ended(child)
+    assert code in (0, KILLED), log.read_text()
+    return code == KILLED
+
+
+def steps_of(run, log):
+    """The number of calls an undisturbed run makes."""
+    steps = Steps(None, lambda: None)
+
+    def action():
+        steps.install()
+        complete(run)
+        print(f"steps {steps.count}", flush=True)
+
+    assert ended(in_child(action, log)) == 0, log.read_text()
+    return int(log.read_text().rpartition("steps ")[2])
+
+
+def test_killed_at_random_points(place, goal, tmp_path):
+    """Again and again, one dataset after the other, at random times and at random calls."""
+    expected, seconds = goal
+    log = tmp_path / "log"
+    calls = steps_of(place.run(tmp_path / "counted"), log)
+    dice = random.Random(20_26)
+    kills = datasets = 0
+    while kills < KILLS:
+        dataset = tmp_path / f"dataset-{datasets}"
+        for _ in range(dice.randint(1, 8)):
+            run = place.run(dataset, kind=dice.choice(("serial", "serial", "threads")))
+            if dice.random() < 0.5:
+                kills += killed_at(run, dice.randint(1, calls), log)
+            else:
+                kills += killed_after(run, dice.uniform(0, seconds), log)
+            assert reads_or_says_so(dataset)
+        complete(place.run(dataset))
+        assert content(dataset) == expected
+        shutil.rmtree(dataset)
+        datasets += 1
+    assert datasets > 3
+
+
+def test_killed_with_worker_processes(place, goal, tmp_path):
+    """The flow alone, whose workers must then end by themselves; or all of them."""
+    expected, _ = goal
+    dice = random.Random(7)
+    dataset = tmp_path / "dataset"
+    kills = 0
+    for number in range(6):
+        run = place.run(dataset, kind="processes")
+        alone = number % 2 == 0
+        kills += killed_after(run, dice.uniform(0.2, 2.5), tmp_path / "log", only_the_flow=alone)
+    complete(place.run(dataset, kind="processes"))
+    assert content(dataset) == expected
+    assert kills
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
+def test_every_call_fails_in_turn(place, goal, tmp_path, error):
+    """A failing write, fsync or rename is an error with a code, never data, and the next run completes."""
+    expected, _ = goal
+    calls = steps_of(place.run(tmp_path / "counted"), tmp_path / "log")
+    # All of them take minutes: a dozen by default, from another start for each error.
+    stride = 1 if KILLS > 50 else max(1, calls // 12)
+    seen = set()
+    for step in range(1 + error % stride, calls + 1, stride):
+        dataset, log = tmp_path / f"dataset-{step}", tmp_path / f"log-{step}"
+        code = ended(
+            in_child(lambda step=step, dataset=dataset: failing(place.run(dataset), step, error), log)
+        )
+        said = log.read_text()
+        assert code == 4, f"step {step}: {code}: {said}"
+        seen.add(re.findall(r"^at (\S+)$", said, re.MULTILINE)[0])
+        assert reads_or_says_so(dataset)
+        complete(place.run(dataset))
+        assert content(dataset) == expected
+        shutil.rmtree(dataset)
+    assert {"file.write", "fsync", "replace"} <= seen
+
+
+def failing(run, step, number):
+    """Run with the disk failing at the `step`-th call, and from then on if it is full."""
+    steps = Steps(step, lambda: None)
+
+    def fail():
+        print(f"at {steps.last}", flush=True)
+        raise OSError(number, os.strerror(number))
+
+    steps.happen = fail
+    steps.install()
+    complete(run)
