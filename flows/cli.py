@@ -15,7 +15,10 @@ from cyclopts import App, Parameter
 COMMANDS = {
     "plan": ("cohort:plan", "What a cohort would select, cost and need, before anything moves."),
     "run": ("cohort:run", "Select, fetch, decode and write a cohort as a dataset: the whole pipeline."),
-    "select": ("cohort:select", "The series (or segments) a cohort selects, as a table."),
+    "select": (
+        "selection:select",
+        "The series a cohort selects, as a table; or its segments, source images, viewer links.",
+    ),
     "fetch": ("cohort:fetch", "Download a cohort's DICOM SEG files, each one checked."),
     "decode": ("decode:decode", "Decode one DICOM SEG or a folder of them; no cohort, no server."),
     "index": ("index:index", "Index a folder of DICOM SEG files in IDC's schema."),
@@ -24,11 +27,15 @@ COMMANDS = {
     "check": ("dataset:check", "Read a dataset back and compare every file and row."),
     "report": ("dataset:report", "Write a dataset's report again."),
     "structures": (
-        "cohort:structures",
+        "selection:structures",
         "What a cohort can ask for: structures and codes, with counts.",
     ),
     "deploy": ("deploy:deploy", "Run a cohort on a schedule, whenever there is news."),
-    "schema": ("cohort:schema", "JSON Schema of cohort files, for editors."),
+    "release": (
+        "selection:release",
+        "What changed between two IDC releases: segmentation series added, revised, retired.",
+    ),
+    "schema": ("selection:schema", "JSON Schema of cohort files, for editors."),
     "demo": ("demo:demo", "The whole pipeline on a phantom archive served from this machine."),
 }
 

@@ -1,63 +1,29 @@
-"""Commands on a cohort: plan, run, select, fetch, structures, schema."""
+"""Commands that carry a cohort out: plan, run, fetch."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from flows.commands.where import Where, select_cohort
 from flows.console import (
     bytes_text,
     duration_text,
     note,
     print_json,
     print_rows,
-    print_table,
     progress,
     summary_lines,
 )
 from flows.server import quiet_console, require_server, server_errors
-from segtools.errors import EnvironmentProblem, FetchError
+from segtools.errors import FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
-
-    from flows.settings import Settings
-    from segtools.select import CohortSpec, Selection
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Where:
-    """Where to look, and with which settings."""
-
-    index: tuple[Path, ...] = ()
-    """Folder made by `idcseg index`; may be repeated."""
-    config: Path | None = None
-    """Settings file; see config/default.yaml."""
-    set: tuple[str, ...] = ()
-    """One setting, as fetch.workers=8; may be repeated."""
-
-    def settings(self) -> Settings:
-        """The settings these options give."""
-        from flows.settings import load_settings
-
-        return load_settings(self.config, self.set)
-
-
-def _select(cohort: str, where: Where) -> tuple[CohortSpec, Settings, Selection]:
-    from segtools.select import load_spec, select
-
-    settings = where.settings()
-    spec = load_spec(cohort)
-    selection = select(spec, settings.make_sources(spec, where.index), settings.make_engine())
-    for warning in selection.warnings:
-        note(f"note: {warning}")
-    return spec, settings, selection
 
 
 def plan(cohort: str, /, *, where: Where = Where(), json: bool = False) -> None:
@@ -74,7 +40,7 @@ def plan(cohort: str, /, *, where: Where = Where(), json: bool = False) -> None:
     """
     from segtools.select import plan as make_plan
 
-    spec, _, selection = _select(cohort, where)
+    spec, _, selection = select_cohort(cohort, where)
     made = make_plan(selection, spec)
     if json:
         print_json(made.to_dict())
@@ -214,53 +180,6 @@ def print_outcome(result: Mapping[str, Any], dataset: Path) -> None:
     )
 
 
-def select(
-    cohort: str,
-    /,
-    *,
-    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
-    segments: bool = False,
-    limit: int = 50,
-    where: Where = Where(),
-    json: bool = False,
-) -> None:
-    """The series (or segments) a cohort selects, as a table.
-
-    Parameters
-    ----------
-    cohort
-        Cohort file, or the name of one in config/cohorts.
-    output
-        Write the whole table there, as Parquet.
-    segments
-        Matching segments instead of series.
-    limit
-        Rows to print for people; --json prints all.
-    where
-        Sources and settings.
-    json
-        Machine-readable output.
-    """
-    _, _, selection = _select(cohort, where)
-    table = selection.segments if segments else selection.series
-    if table is None:
-        raise EnvironmentProblem("source-missing", "No table at hand knows this cohort's segments.")
-    if output is not None:
-        import pyarrow.parquet as pq
-
-        from segtools.files import replacing
-
-        with replacing(output) as file:
-            pq.write_table(table, file, compression="zstd")
-        note(f"{table.num_rows:,} rows in {output}")
-    elif json:
-        print_table(table, as_json=True)
-    else:
-        shown = ["segment_number", "type_meaning"] if segments else ["size_bytes", "license", "series_url"]
-        names = ["collection_id", "patient_id", "seg_series_uid", *shown]
-        print_table(table.select([n for n in names if n in table.column_names]), as_json=False, limit=limit)
-
-
 def fetch(
     cohort: str,
     /,
@@ -286,7 +205,7 @@ def fetch(
     from segtools.run.keep import keep_series
     from segtools.series import iter_selection
 
-    _, settings, selection = _select(cohort, where)
+    _, settings, selection = select_cohort(cohort, where)
     rows = []
     with progress("series", selection.series.num_rows) as advance:
         series = iter_selection(selection.series, selection.objects)
@@ -310,33 +229,3 @@ def fetch(
             note(f"failed [{row['error_code']}] {row['seg_series_uid']}: {row['error_message']}")
         summary_lines([("series", len(rows)), ("failed", len(failed)), ("folder", output)])
     return FetchError.exit_code if rows and len(failed) == len(rows) else 3 if failed else 0
-
-
-def structures(
-    like: str | None = None, /, *, limit: int = 50, where: Where = Where(), json: bool = False
-) -> None:
-    """What a cohort can ask for: structures and their codes, with counts.
-
-    Parameters
-    ----------
-    like
-        Part of a name, or a code.
-    limit
-        Rows to print for people; --json prints all.
-    where
-        Sources and settings.
-    json
-        Machine-readable output.
-    """
-    from segtools.select import structures as ask
-
-    settings = where.settings()
-    table = ask(settings.make_sources(None, where.index), settings.make_engine(), like)
-    print_table(table, as_json=json, limit=None if json else limit)
-
-
-def schema() -> None:
-    """JSON Schema of cohort files, for editors."""
-    from segtools.select import json_schema
-
-    print_json(json_schema())

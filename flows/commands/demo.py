@@ -36,7 +36,8 @@ def demo(
     direct
         Without Prefect.
     """
-    from flows.commands.cohort import Where, run_cohort
+    from flows.commands.cohort import run_cohort
+    from flows.commands.where import Where
     from flows.s3_endpoint import serve_folder
     from segtools.encode.phantom import write_archive
     from segtools.index import build_index

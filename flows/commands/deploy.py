@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.commands.cohort import Where
+from flows.commands.where import Where
 from flows.console import note, print_json, summary_lines
 from flows.server import require_server, server_errors
 from segtools.errors import SpecError

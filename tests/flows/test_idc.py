@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from segtools.fetch.plan import plan_series
 from segtools.select import load_spec, select
 from segtools.series import iter_selection
+from tests.flows.conftest import idcseg
 
 idc_index_data = pytest.importorskip("idc_index_data")
 INDEX = Path(idc_index_data.__file__).parent / "idc_index.parquet"
@@ -44,3 +46,23 @@ def test_manifest(cohort: str, series: int, tmp_path: Path) -> None:
 def test_totalsegmentator_20_is_always_the_same() -> None:
     spec = load_spec("totalsegmentator-20")
     assert select(spec).series.equals(select(spec).series)
+
+
+def test_release_tells_what_changed() -> None:
+    """IDC v25 brought 3,147 SEG series and retired 10 (idc-index-data 25.0.5)."""
+    ran = idcseg("release", 24, 25, "--json")
+    changes = [row["change"] for row in json.loads(ran.out)]
+    assert ran.code == 0
+    assert (changes.count("added"), changes.count("retired")) == (3147, 10)
+
+
+def test_release_that_is_not() -> None:
+    ran = idcseg("release", 24, 99)
+    assert ran.code == 2
+    assert ran.err.startswith("error [version-unknown]")
+
+
+def test_viewer_links() -> None:
+    rows = json.loads(idcseg("select", "totalsegmentator-20", "--of", "viewer", "--json").out)
+    assert len(rows) == 20
+    assert all(row["seg_series_uid"] in row["viewer_url"] for row in rows)

@@ -1,0 +1,152 @@
+"""Commands that ask the tables: select, structures, release, schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from flows.commands.where import Where, select_cohort
+from flows.console import note, print_json, print_table
+from segtools.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_KEYS = ("collection_id", "patient_id", "seg_series_uid")
+_SHOWN = {
+    "series": (*_KEYS, "size_bytes", "license", "series_url"),
+    "segments": (*_KEYS, "segment_number", "type_meaning"),
+    "sources": (),
+    "viewer": (*_KEYS, "viewer_url"),
+}
+
+
+def select(
+    cohort: str,
+    /,
+    *,
+    of: Literal["series", "segments", "sources", "viewer"] = "series",
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    limit: int = 50,
+    where: Where = Where(),
+    json: bool = False,
+) -> None:
+    """The series a cohort selects, as a table; or its segments, source images, viewer links.
+
+    Parameters
+    ----------
+    cohort
+        Cohort file, or the name of one in config/cohorts.
+    of
+        The segmentation series; the segments that match; the series of the segmented images; links
+        to IDC's viewers.
+    output
+        Write the whole table there, as Parquet.
+    limit
+        Rows to print for people; --json prints all.
+    where
+        Sources and settings.
+    json
+        Machine-readable output.
+    """
+    table = _table(cohort, of, where)
+    if output is not None:
+        import pyarrow.parquet as pq
+
+        from segtools.files import replacing
+
+        with replacing(output) as file:
+            pq.write_table(table, file, compression="zstd")
+        note(f"{table.num_rows:,} rows in {output}")
+    elif json:
+        print_table(table, as_json=True)
+    else:
+        names = [name for name in _SHOWN[of] if name in table.column_names] or table.column_names
+        print_table(table.select(names), as_json=False, limit=limit)
+
+
+def _table(cohort: str, of: str, where: Where) -> pa.Table:
+    if of in ("series", "segments"):
+        _, _, selection = select_cohort(cohort, where)
+        table = selection.series if of == "series" else selection.segments
+        if table is None:
+            message = "The cohort does not filter on segments, so none were asked for."
+            raise EnvironmentProblem("source-missing", message)
+        return table
+    from segtools.select import load_spec, source_series, viewer_links
+
+    settings, spec = where.settings(), load_spec(cohort)
+    ask = source_series if of == "sources" else viewer_links
+    table = ask(spec, settings.make_sources(spec, where.index), settings.make_engine())
+    if of == "sources" and not table.num_rows:
+        note("no table at hand names the source images: an index of your own or `idcseg mirror` does")
+    return table
+
+
+def structures(
+    like: str | None = None, /, *, limit: int = 50, where: Where = Where(), json: bool = False
+) -> None:
+    """What a cohort can ask for: structures and their codes, with counts.
+
+    Parameters
+    ----------
+    like
+        Part of a name, or a code.
+    limit
+        Rows to print for people; --json prints all.
+    where
+        Sources and settings.
+    json
+        Machine-readable output.
+    """
+    from segtools.select import structures as ask
+
+    settings = where.settings()
+    table = ask(settings.make_sources(None, where.index), settings.make_engine(), like)
+    print_table(table, as_json=json, limit=None if json else limit)
+
+
+def release(
+    before: int,
+    after: int | None = None,
+    /,
+    *,
+    limit: int = 50,
+    where: Where = Where(),
+    json: bool = False,
+) -> None:
+    """What changed between two IDC releases: segmentation series added, revised, retired.
+
+    Parameters
+    ----------
+    before
+        The earlier release.
+    after
+        The later one; default: the newest.
+    limit
+        Rows to print for people; --json prints all.
+    where
+        Sources and settings.
+    json
+        Machine-readable output.
+    """
+    import pyarrow.compute as pc
+
+    from segtools.select import Sources, changes
+
+    settings = where.settings()
+    sources = Sources(idc=True, mirror=settings.sources.mirror.expanduser())
+    table = changes(before, "latest" if after is None else after, sources, settings.make_engine())
+    if not json:
+        counts = pc.value_counts(table["change"].combine_chunks()).to_pylist()
+        note(", ".join(f"{entry['counts']:,} {entry['values']}" for entry in counts) or "nothing changed")
+    print_table(table, as_json=json, limit=None if json else limit)
+
+
+def schema() -> None:
+    """JSON Schema of cohort files, for editors."""
+    from segtools.select import json_schema
+
+    print_json(json_schema())
