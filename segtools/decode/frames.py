@@ -273,6 +273,39 @@ def derivation_uids(structure: Structure) -> tuple[str, ...]:
     return tuple(each.strip(b" \0").decode("latin-1") for each in distinct)
 
 
+SourceImages = list[tuple[str, tuple[int, ...]]]
+"""SOPInstanceUIDs of images and which of their frames are meant; no number means all of them."""
+
+
+def source_images(structure: Structure) -> tuple[dict[int, SourceImages], SourceImages]:
+    """Source images that DerivationImageSequence (0008,9124) names: by frame, and for all frames."""
+    own = _source_images(structure, structure.per_frame)
+    return own, _source_images(structure, _shared(structure)).get(0, [])
+
+
+def _source_images(structure: Structure, items: Items | None) -> dict[int, SourceImages]:
+    """Images by item; ReferencedFrameNumber (0008,1160) follows the UID it belongs to: tags ascend."""
+    values: list[tuple[int, int, int, bool]] = []
+    for chain in (functional_groups.SOURCE_INSTANCE, functional_groups.SOURCE_FRAME):
+        is_number = chain == functional_groups.SOURCE_FRAME
+        for rows, offsets, lengths in items.rows(chain) if items is not None else ():
+            values += zip(
+                offsets.tolist(), lengths.tolist(), rows.tolist(), [is_number] * len(rows), strict=True
+            )
+    found: dict[int, SourceImages] = {}
+    for offset, length, row, is_number in sorted(values):
+        raw = structure.raw[offset : offset + length].strip(b" \0")
+        images = found.setdefault(row, [])
+        if not is_number:
+            images.append((raw[:64].decode("latin-1"), ()))
+        elif images:
+            numbers = tuple(
+                int(each) for each in raw.split(b"\\") if len(each) < 16 and each.strip().isdigit()
+            )
+            images[-1] = images[-1][0], numbers
+    return found
+
+
 def _quantum(raw: bytes) -> float:
     r"""Step of the last decimal of the most finely written number; ``1e-2`` for ``-1.25\0\3``."""
     finest = 1.0

@@ -21,6 +21,7 @@ TEMPORAL_OFFSET: Chain = (0x00209310, 0x0020930D)
 TRIGGER_DELAY: Chain = (0x00189118, 0x00209153)
 SLIDE_COLUMN: Chain = (SLIDE_POSITION, 0x0048021E)
 SOURCE_INSTANCE: Chain = (DERIVATION_IMAGE, SOURCE_IMAGE, 0x00081155)
+SOURCE_FRAME: Chain = (DERIVATION_IMAGE, SOURCE_IMAGE, 0x00081160)
 
 WANTED: frozenset[Chain] = frozenset(
     {
@@ -36,6 +37,7 @@ WANTED: frozenset[Chain] = frozenset(
         TRIGGER_DELAY,
         SLIDE_COLUMN,
         SOURCE_INSTANCE,
+        SOURCE_FRAME,
     }
 )
 PREFIXES = frozenset(chain[:n] for chain in WANTED for n in range(1, len(chain)))

@@ -90,20 +90,22 @@ class Items:
         """Return the first value of that path; None where no item has it."""
         return self.values.get(chain)
 
-    def every(self, chain: Chain) -> tuple[Int64s, Int64s]:
-        """Offsets and lengths of all values of that path, item by item, in file order."""
-        rows, offsets, lengths = [], [], []
+    def rows(self, chain: Chain) -> list[tuple[Int64s, Int64s, Int64s]]:
+        """Items, offsets and lengths of all values of that path, in no order."""
+        found = list(self.more.get(chain, []))
         if (value := self.value(chain)) is not None:
             has = np.flatnonzero(value.offset >= 0)
-            rows, offsets, lengths = [has], [value.offset[has]], [value.length[has]]
-        for row, offset, length in self.more.get(chain, []):
-            rows.append(row)
-            offsets.append(offset)
-            lengths.append(length)
-        if not rows:
+            found.append((has, value.offset[has], value.length[has]))
+        return found
+
+    def every(self, chain: Chain) -> tuple[Int64s, Int64s]:
+        """Offsets and lengths of all values of that path, in file order."""
+        found = self.rows(chain)
+        if not found:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        order = np.argsort(np.concatenate(offsets), kind="stable")
-        return np.concatenate(offsets)[order], np.concatenate(lengths)[order]
+        offsets, lengths = (np.concatenate([each[n] for each in found]) for n in (1, 2))
+        order = np.argsort(offsets, kind="stable")
+        return offsets[order], lengths[order]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from segtools.decode import header as seg_header
 from segtools.decode.frames import FrameTable
 from segtools.decode.geometry import Placement, orientation_groups, place
 from segtools.decode.instance import Instance, join, open_instance
+from segtools.decode.referenced import take_positions
 from segtools.decode.structure import SHARED_GROUPS, open_structure
 from segtools.decode.terms import read_segments
 from segtools.decode.voxels import decode_voxels
@@ -24,6 +25,7 @@ from segtools.finding import Finding
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from segtools.decode.source import SourceGrid
     from segtools.decode.volume import SegHeader, Segment, SegVolume
 
     Ints = npt.NDArray[np.int64]
@@ -82,6 +84,7 @@ def read(
     *,
     segments: Collection[int] | None = None,
     options: DecodeOptions = DecodeOptions(),
+    source_grid: SourceGrid | None = None,
 ) -> SegVolume:
     """Read a DICOM segmentation as label maps on one grid.
 
@@ -116,6 +119,10 @@ def read(
         SegmentNumbers to read; only their frames are touched, the grid is that of all. Whether a
         FRACTIONAL file is a mask in disguise is judged by those frames too. Default: all.
     options : DecodeOptions
+    source_grid : SourceGrid, optional
+        Of the segmented images. Needed for files whose frames name source images instead of positions
+        (finding ``geometry-from-source``); no other file looks at it. `segtools.decode.source.onto`
+        puts a volume on it.
 
     Returns
     -------
@@ -136,7 +143,8 @@ def read(
     UnsupportedSegError
         ``unsupported-transfer-syntax``, ``bit-field-mask``, ``slide-microscopy``, ``no-geometry``,
         ``irregular-spacing``, ``sheared-positions``, ``multiple-orientations``, ``temporal-frames``,
-        ``memory-limit``. Several orientations or time points can be read with `read_parts`.
+        ``memory-limit``, ``grid-mismatch`` (with `source_grid`). Several orientations or time points
+        can be read with `read_parts`.
     MissingError
         ``not-found``: `segments` names a number that the file has not.
     OSError
@@ -150,7 +158,7 @@ def read(
     ...     print(segment.number, segment.type.meaning, voxels * volume.grid.voxel_volume_ml, "ml")
     """
     with _naming(source):
-        instance = _open(source, options)
+        instance = _open(source, options, source_grid)
         placement = _place(instance, options)
         _check_moments(instance, placement)
         return _volume(
@@ -163,6 +171,7 @@ def read_parts(
     *,
     segments: Collection[int] | None = None,
     options: DecodeOptions = DecodeOptions(),
+    source_grid: SourceGrid | None = None,
 ) -> tuple[SegVolume, ...]:
     """Read a segmentation whose frames fit no single grid: one volume per part.
 
@@ -171,7 +180,7 @@ def read_parts(
     reads has one part. Parameters and errors as in `read`.
     """
     with _naming(source):
-        instance = _open(source, options)
+        instance = _open(source, options, source_grid)
         volumes = []
         for frames in _parts(instance, options):
             table = instance.table.take(frames)
@@ -232,7 +241,9 @@ class _naming:
             error.with_attrs(path=os.fspath(self.source))
 
 
-def _open(source: Source | Sequence[Source], options: DecodeOptions) -> Instance:
+def _open(
+    source: Source | Sequence[Source], options: DecodeOptions, source_grid: SourceGrid | None
+) -> Instance:
     several = isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray | memoryview)
     sources: Sequence[Source] = source if several else [source]  # type: ignore[assignment, list-item]
     opened = [
@@ -241,6 +252,8 @@ def _open(source: Source | Sequence[Source], options: DecodeOptions) -> Instance
         )
         for each in sources
     ]
+    if source_grid is not None:
+        opened = [take_positions(each, source_grid) for each in opened]
     return join(opened)
 
 

@@ -55,6 +55,8 @@ class SourceGrid:
     sop_uids : tuple of str
         SOPInstanceUID of each slice; the same one for all frames of an enhanced image.
     series_uid, frame_of_reference_uid : str or None
+    frame_numbers : tuple of int
+        Frame of the image that each slice is, from 1; empty for single-frame images.
     """
 
     shape: tuple[int, int, int]
@@ -62,6 +64,7 @@ class SourceGrid:
     sop_uids: tuple[str, ...]
     series_uid: str | None = None
     frame_of_reference_uid: str | None = None
+    frame_numbers: tuple[int, ...] = ()
 
 
 class _Plane(NamedTuple):
@@ -70,6 +73,7 @@ class _Plane(NamedTuple):
     spacing: Vector
     thickness: float | None
     sop_uid: str
+    frame_number: int
 
 
 def source_grid_from_files(source: Path | str | Iterable[Path | str]) -> SourceGrid:
@@ -105,8 +109,13 @@ def source_grid_from_files(source: Path | str | Iterable[Path | str]) -> SourceG
     rows, columns = int(headers[0].get("Rows") or 0), int(headers[0].get("Columns") or 0)
     if rows < 1 or columns < 1:
         raise CorruptSegError("invalid-attribute", f"Source images have {rows} rows and {columns} columns.")
+    shape, affine, ordered = _stack(planes, rows, columns)
+    enhanced = any("PerFrameFunctionalGroupsSequence" in header for header in headers)
     return SourceGrid(
-        *_stack(planes, rows, columns),
+        shape,
+        affine,
+        tuple(plane.sop_uid for plane in ordered),
+        frame_numbers=tuple(plane.frame_number for plane in ordered) if enhanced else (),
         series_uid=_text(headers[0], "SeriesInstanceUID"),
         frame_of_reference_uid=_text(headers[0], "FrameOfReferenceUID"),
     )
@@ -131,7 +140,7 @@ def _text(header: Dataset, keyword: str) -> str | None:
 
 def _planes(header: Dataset) -> Iterator[_Plane]:
     shared = (header.get("SharedFunctionalGroupsSequence") or [header])[0]
-    for own in header.get("PerFrameFunctionalGroupsSequence") or [shared]:
+    for number, own in enumerate(header.get("PerFrameFunctionalGroupsSequence") or [shared], 1):
         yield _Plane(
             position=_vector(header, shared, own, "PlanePositionSequence", "ImagePositionPatient", 3),
             orientation=_vector(
@@ -140,6 +149,7 @@ def _planes(header: Dataset) -> Iterator[_Plane]:
             spacing=_vector(header, shared, own, "PixelMeasuresSequence", "PixelSpacing", 2),
             thickness=_thickness(header, shared, own),
             sop_uid=str(header.get("SOPInstanceUID", "")),
+            frame_number=number,
         )
 
 
@@ -175,8 +185,8 @@ def _thickness(header: Dataset, shared: Dataset, own: Dataset) -> float | None:
 
 def _stack(
     planes: list[_Plane], rows: int, columns: int
-) -> tuple[tuple[int, int, int], npt.NDArray[np.float64], tuple[str, ...]]:
-    """Shape, affine and SOPInstanceUIDs of planes that make one volume, ascending along the normal."""
+) -> tuple[tuple[int, int, int], npt.NDArray[np.float64], list[_Plane]]:
+    """Shape and affine of planes that make one volume, and the planes, ascending along the normal."""
     first = planes[0]
     across, down = first.orientation[:3], first.orientation[3:]
     for name, of_first, of_all in (
@@ -200,7 +210,7 @@ def _stack(
     affine = np.eye(4)
     affine[:3, :3] = np.stack([across * first.spacing[1], down * first.spacing[0], step], axis=1)
     affine[:3, 3] = positions[0]
-    return (len(planes), rows, columns), affine, tuple(plane.sop_uid for plane in planes)
+    return (len(planes), rows, columns), affine, planes
 
 
 def _check_steps(positions: Vector, step: Vector, normal: Vector) -> None:

@@ -48,7 +48,7 @@ def decode_file(
         SegmentNumbers; default: all.
     options, write : options of these stages, optional
     source_grid : SourceGrid, optional
-        Put the masks on this grid.
+        Put the masks on this grid; frames without positions get those of the images they name.
     verify : bool
         Count the voxels a second time, by an independent way.
 
@@ -59,7 +59,7 @@ def decode_file(
     EnvironmentProblem, WriteError
         The output cannot be written.
     """
-    volume = read(path, segments=segments, options=options or DecodeOptions())
+    volume = read(path, segments=segments, options=options or DecodeOptions(), source_grid=source_grid)
     if verify:
         from segtools.decode.verify import verify as compare
 
