@@ -10,8 +10,8 @@ from cyclopts import Parameter
 from flows.console import note, print_json, print_rows
 from segtools.codes import Severity
 from segtools.decode import DecodeOptions
-from segtools.errors import MissingError, SegError
-from segtools.run.single import decode_file, rows_for_people
+from segtools.errors import MissingError, SegError, UsageError
+from segtools.run.single import decode_file, decode_parts, rows_for_people
 
 if TYPE_CHECKING:
     from segtools.run.single import SingleFile
@@ -26,6 +26,7 @@ def decode(
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     segments: tuple[int, ...] = (),
     source: Path | None = None,
+    parts: bool = False,
     verify: bool = False,
     strict: bool = False,
     json: bool = False,
@@ -42,6 +43,9 @@ def decode(
         Segment numbers to read; may be repeated. Default: all.
     source
         Folder with the segmented images: put the masks on their grid.
+    parts
+        Read files whose frames fit no single grid (several orientations, time points, stacks): one
+        volume per part, each in a folder `part-1`, `part-2`, … of the output.
     verify
         Count all voxels a second time, by an independent way, and compare.
     strict
@@ -49,32 +53,36 @@ def decode(
     json
         Machine-readable output.
     """
+    if parts and verify:
+        raise UsageError("settings-invalid", "--verify compares whole files; it does not go with --parts.")
     files = _files(path)
     grid = None
     if source is not None:
         from segtools.decode.source import source_grid_from_files
 
         grid = source_grid_from_files(source)
+    chosen: dict[str, Any] = {
+        "segments": segments or None,
+        "options": DecodeOptions(geometry="strict" if strict else "tolerant"),
+        "source_grid": grid,
+    }
     results: list[dict[str, Any]] = []
     for file in files:
         try:
-            done = decode_file(
-                file,
-                output,
-                segments=segments or None,
-                options=DecodeOptions(geometry="strict" if strict else "tolerant"),
-                source_grid=grid,
-                verify=verify,
-            )
+            if parts:
+                decoded = decode_parts(file, output, **chosen)
+            else:
+                decoded = [decode_file(file, output, **chosen, verify=verify)]
         except SegError as error:
             note(f"error [{error.code}] {file}: {error}")
             results.append({"file": str(file), "error": error.code, "message": error.message})
             continue
-        results.append(_result(file, done))
-        if not json:
-            _show(file, done)
+        for done in decoded:
+            results.append(_result(file, done))
+            if not json:
+                _show(file, done)
     if json:
-        print_json(results if path.is_dir() else results[0])
+        print_json(results if path.is_dir() or len(results) > 1 else results[0])
     failed = sum("error" in result for result in results)
     if failed:
         return 3 if failed < len(results) else 1
@@ -96,6 +104,7 @@ def _files(path: Path) -> list[Path]:
 def _result(file: Path, done: SingleFile) -> dict[str, Any]:
     return {
         "file": str(file),
+        "part": done.part,
         "segments": done.written.segments,
         "findings": done.written.findings,
         "files": [name for name, _ in done.written.files],
@@ -109,7 +118,8 @@ def _show(file: Path, done: SingleFile) -> None:
     spacing = " × ".join(f"{mm:.4g}" for mm in grid.spacing_mm)
     header = done.volume.header
     about = f"{header.segmentation_type}, {size} voxels of {spacing} mm, {header.frame_count} frames"
-    print_rows(rows_for_people(done), _COLUMNS, title=f"{file}: {about}")
+    name = f"{file}, part {done.part}" if done.part else str(file)
+    print_rows(rows_for_people(done), _COLUMNS, title=f"{name}: {about}")
     for finding in done.volume.findings:
         if finding.severity >= Severity.HINT:
             note(f"{finding.severity.name.lower()} [{finding.code}] {finding.message}")

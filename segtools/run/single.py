@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from segtools.decode import DecodeOptions, read
+from segtools.decode import DecodeOptions, read, read_parts
 from segtools.decode.measure import measure
 from segtools.series import SelectedSeries
 from segtools.write.instance import WriteOptions, WrittenInstance, write_instance
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SingleFile:
-    """A decoded file and its rows."""
+    """A decoded file, or a part of one (`part` counts from 1), and its rows."""
 
     volume: SegVolume
     written: WrittenInstance
+    part: int | None = None
 
 
 def decode_file(
@@ -64,13 +65,48 @@ def decode_file(
         from segtools.decode.verify import verify as compare
 
         compare(path, volume)
+    return _finish(path, volume, output, write, source_grid)
+
+
+def decode_parts(
+    path: Path,
+    output: Path | None = None,
+    *,
+    segments: Collection[int] | None = None,
+    options: DecodeOptions | None = None,
+    write: WriteOptions | None = None,
+    source_grid: SourceGrid | None = None,
+) -> list[SingleFile]:
+    """Decode a DICOM SEG whose frames fit no single grid: several orientations, time points, stacks.
+
+    Each part goes to ``part-<n>`` in `output`; the only part of a file that has one, to `output`.
+    Parameters and errors as in `decode_file`.
+    """
+    volumes = read_parts(path, segments=segments, options=options or DecodeOptions(), source_grid=source_grid)
+    several = len(volumes) > 1
+    return [
+        _finish(path, volume, output, write, source_grid, part=n if several else None)
+        for n, volume in enumerate(volumes, 1)
+    ]
+
+
+def _finish(
+    path: Path,
+    volume: SegVolume,
+    output: Path | None,
+    write: WriteOptions | None,
+    source_grid: SourceGrid | None,
+    *,
+    part: int | None = None,
+) -> SingleFile:
+    """Measure and write a volume."""
     if source_grid is not None:
         from segtools.decode.source import onto
 
         volume = onto(volume, source_grid)
     chosen = write or WriteOptions()
     written = write_instance(
-        FlatLayout(output if output is not None else path.parent),
+        FlatLayout(output if output is not None else path.parent, part),
         _series_of(volume),
         volume,
         measure(volume),
@@ -78,7 +114,7 @@ def decode_file(
         source_md5=None,
         options=chosen if output is not None else WriteOptions("none"),
     )
-    return SingleFile(volume, written)
+    return SingleFile(volume, written, part)
 
 
 def _series_of(volume: SegVolume) -> SelectedSeries:

@@ -166,6 +166,11 @@ class Layout:
         """The data dictionary."""
         return self.root / "tables" / "columns.tsv"
 
+    @property
+    def plan(self) -> Path:
+        """What the run under way is going to do."""
+        return self.root / "runs" / "plan.json"
+
     def run(self, stamp: str) -> Path:
         """The record of one run."""
         return self.root / "runs" / f"{component(stamp)}.json"
@@ -199,10 +204,21 @@ class Layout:
 
 
 class FlatLayout(Layout):
-    """One folder without levels: what `idcseg decode` writes of single files."""
+    """One folder without levels: what `idcseg decode` writes of single files.
+
+    Parameters
+    ----------
+    root : Path or str
+    part : int, optional
+        From 1, of a file that is read in parts: each has a folder ``part-<n>`` of its own.
+    """
 
     is_committed = False
 
+    def __init__(self, root: Path | str, part: int | None = None) -> None:
+        super().__init__(root)
+        self._part = part
+
     def series_folder(self, collection_id: str, patient_id: str, seg_series_uid: str) -> str:
-        """The root itself."""
-        return ""
+        """The root itself, or the folder of the part."""
+        return "" if self._part is None else f"part-{self._part}"

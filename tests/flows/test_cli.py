@@ -10,8 +10,15 @@ import pytest
 
 from flows.cli import COMMANDS
 from segtools.codes import CODES
+from tests.factories.case import masks
+from tests.factories.cases import all_cases
 from tests.factories.seg import SegFactory
 from tests.flows.conftest import Ran, idcseg
+
+
+def a_seg() -> bytes:
+    """A small file with nothing odd about it."""
+    return SegFactory.of_masks(masks()).build()
 
 
 def complains(ran: Ran, code: str, exit_code: int, *words: str) -> None:
@@ -84,7 +91,7 @@ def _ct_as_seg(folder: Path) -> Path:
 
     from pydicom import dcmread
 
-    dataset = dcmread(io.BytesIO(SegFactory().build()))
+    dataset = dcmread(io.BytesIO(a_seg()))
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
     path = folder / "ct.dcm"
     dataset.save_as(path)
@@ -107,7 +114,7 @@ def test_decode_of_a_ct_that_claims_to_be_seg(tmp_path: Path) -> None:
 
 def test_decode_of_a_truncated_file(tmp_path: Path) -> None:
     path = tmp_path / "cut.dcm"
-    content = SegFactory().build()
+    content = a_seg()
     path.write_bytes(content[: len(content) - 8])
     complains(idcseg("decode", path), "truncated", 1, "PixelData")
 
@@ -122,7 +129,7 @@ def test_decode_of_an_empty_folder(tmp_path: Path) -> None:
 
 def test_decode_a_folder_with_one_broken_file_is_partial(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "good.dcm").write_bytes(SegFactory().build())
+    (tmp_path / "in" / "good.dcm").write_bytes(a_seg())
     (tmp_path / "in" / "bad.dcm").write_bytes(b"bad")
     ran = idcseg("decode", tmp_path / "in", "-o", tmp_path / "out", "--verify", "--json")
     assert ran.code == 3
@@ -134,9 +141,36 @@ def test_decode_a_folder_with_one_broken_file_is_partial(tmp_path: Path) -> None
 
 def test_decode_writes_nothing_without_an_output(tmp_path: Path) -> None:
     path = tmp_path / "a.dcm"
-    path.write_bytes(SegFactory().build())
+    path.write_bytes(a_seg())
     assert idcseg("decode", path).code == 0
     assert [item.name for item in tmp_path.iterdir()] == ["a.dcm"]
+
+
+def test_decode_of_two_orientations_needs_parts(tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    (case,) = (case for case in all_cases() if case.id == "E51")
+    path.write_bytes(case.build())
+    complains(idcseg("decode", path, "-o", tmp_path / "out"), "multiple-orientations", 1)
+    ran = idcseg("decode", path, "-o", tmp_path / "out", "--parts", "--json")
+    assert ran.code == 0
+    results = json.loads(ran.out)
+    assert [result["part"] for result in results] == [1, 2]
+    names = [name for result in results for name in result["files"]]
+    assert len(set(names)) == len(names)
+    assert all((tmp_path / "out" / name).is_file() for name in names)
+    assert {name.split("/")[0] for name in names} == {"part-1", "part-2"}
+
+
+def test_one_part_lies_where_the_file_would(tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(a_seg())
+    whole = json.loads(idcseg("decode", path, "-o", tmp_path / "out", "--json").out)
+    part = json.loads(idcseg("decode", path, "-o", tmp_path / "out", "--json", "--parts").out)
+    assert part == whole
+
+
+def test_parts_are_not_verified(tmp_path: Path) -> None:
+    complains(idcseg("decode", tmp_path, "--parts", "--verify"), "settings-invalid", 2, "--parts")
 
 
 def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
