@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from flows.settings import load_settings
 from segtools.run.cohort import CohortRun, RunConfig
 from segtools.run.sources import source_grids
 from segtools.select.cohort import cohort_file, load_spec
+from segtools.write.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +38,12 @@ def open_run(
     """
     settings = load_settings(config, overrides)
     spec = load_spec(cohort)
-    text = cohort_file(cohort).read_text(encoding="utf-8-sig")
+    path = cohort_file(cohort)
+    text = path.read_text(encoding="utf-8-sig")
+    layout = Layout(dataset)
+    if path.resolve() == layout.document("cohort.yaml").resolve() and layout.manifest.is_file():
+        # The dataset's own copy: its name is not the file's.
+        spec = spec.model_copy(update={"name": json.loads(layout.manifest.read_bytes())["name"]})
     return CohortRun(spec, text, dataset, make_config(settings, spec, indexes), retry)
 
 

@@ -26,6 +26,8 @@ COMMANDS = {
     "show": ("dataset:show", "What a dataset holds; or its rows that match a condition."),
     "check": ("dataset:check", "Read a dataset back and compare every file and row."),
     "report": ("dataset:report", "Write a dataset's report again."),
+    "status": ("dataset:status", "Where a dataset stands: running or not, done, failed and why."),
+    "retry": ("dataset:retry", "Try failed series of a dataset again, by error code."),
     "structures": (
         "selection:structures",
         "What a cohort can ask for: structures and codes, with counts.",

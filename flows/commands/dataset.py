@@ -1,12 +1,20 @@
-"""Commands on a dataset: show, check, report."""
+"""Commands on a dataset: show, check, report, status, retry."""
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from flows.commands.cohort import print_outcome
-from flows.console import note, print_json, print_table
+from cyclopts import Parameter
+
+from flows.commands.cohort import print_outcome, run_cohort
+from flows.commands.where import Where
+from flows.console import bytes_text, duration_text, note, print_json, print_table, summary_lines
+from segtools.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def show(
@@ -100,3 +108,98 @@ def report(dataset: Path, /) -> None:
 
     with open_dataset(dataset) as opened:
         note(f"wrote {render(opened, Layout(dataset).report)}")
+
+
+def status(dataset: Path, /, *, json: bool = False) -> None:
+    """Where a dataset stands: running or not, what is done, what failed and why.
+
+    Reads the folder only, so it may be asked at any time and from any machine that sees it.
+
+    Parameters
+    ----------
+    dataset
+        Dataset folder.
+    json
+        Machine-readable output.
+    """
+    from segtools.run.status import read_status
+    from segtools.write.layout import Layout
+
+    found = read_status(Layout(dataset))
+    if json:
+        print_json(found.to_dict())
+        return
+    who = found.holder or {}
+    by = f" on {who['host']}, process {who['pid']}, since {who['started']}" if "pid" in who else ""
+    release = f"IDC v{found.idc_version}" if found.idc_version else "own archive"
+    lines: list[tuple[str, object]] = [
+        ("state", f"{found.state}{by}"),
+        ("last commit", f"{found.name} ({release})" if found.committed_series else "none"),
+        ("committed", f"{found.committed_series:,} series, {found.committed_segments:,} segments"),
+        ("staged", f"{found.staged_series:,} series wait for the commit"),
+        ("outcomes", _counted(found.outcomes)),
+        ("failed", _counted(found.failures)),
+        ("pending", "no run under way" if found.pending_series is None else found.pending_series),
+        ("bytes", f"{bytes_text(found.bytes_in)} in, {bytes_text(found.bytes_out)} out"),
+    ]
+    if found.rate_bytes_s is not None and found.eta_s is not None:
+        lines.append(("rate", f"{bytes_text(found.rate_bytes_s)}/s, about {duration_text(found.eta_s)} left"))
+    summary_lines(lines)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
+
+
+def retry(
+    dataset: Path,
+    /,
+    *,
+    code: Annotated[tuple[str, ...], Parameter(name=("--code", "-c"))] = (),
+    where: Where = Where(),
+    direct: bool = False,
+    json: bool = False,
+) -> int:
+    """Try failed series of a dataset again: its own cohort, with these error codes.
+
+    Takes the options of the run that made it (--index, --config, --set). Series whose transfer failed are
+    tried by every run; this is for the others, after their cause was mended.
+
+    Parameters
+    ----------
+    dataset
+        Dataset folder.
+    code
+        Error code, as `idcseg status` lists them; may be repeated. Default: all of them.
+    where
+        Sources and settings.
+    direct
+        Without Prefect.
+    json
+        Machine-readable output.
+    """
+    from segtools.run.status import read_status
+    from segtools.write.layout import Layout
+
+    layout = Layout(dataset)
+    failures = read_status(layout).failures
+    cohort = layout.document("cohort.yaml")
+    if not (cohort.is_file() and layout.manifest.is_file()):
+        raise MissingError(
+            "not-found",
+            f"{dataset} was never committed, so it has no cohort.yaml.",
+            hint="Run `idcseg run` again: it continues.",
+            path=str(cohort),
+        )
+    if unknown := sorted(set(code) - failures.keys()):
+        near = get_close_matches(unknown[0], failures)
+        raise UsageError(
+            "not-found",
+            f"No series of {dataset} failed with {unknown[0]!r}.",
+            hint=f"Did you mean {near[0]!r}?" if near else f"Failed ones: {_counted(failures)}.",
+            value=unknown[0],
+        )
+    if not failures:
+        note(f"no series of {dataset} failed")
+        return 0
+    return run_cohort(str(cohort), dataset, where, direct=direct, json=json, retry=code or tuple(failures))

@@ -22,6 +22,7 @@ from segtools.run.executor import ExecutorOptions, run_batches
 from segtools.run.ledger import Ledger
 from segtools.run.pipeline import PipelineOptions
 from segtools.run.process import Job, process_series
+from segtools.run.status import plan_run
 from segtools.run.worker import Worker, stage_part
 from segtools.series import FetchedSeries, iter_selection
 from segtools.write import catalog
@@ -160,14 +161,16 @@ class CohortRun:
         return self.selection
 
     def pending(self) -> list[SelectedSeries]:
-        """The selected series that are new, changed, or to be tried again."""
+        """The selected series that are new, changed, or to be tried again; noted for `idcseg status`."""
         selection = self._selected()
         done = catalog.done(self.layout)
-        return [
+        pending = [
             series
             for series in iter_selection(selection.series, selection.objects)
             if self._is_open(series, done.get(series.seg_series_uid))
         ]
+        plan_run(self.layout, self.job.run, pending)
+        return pending
 
     def process(
         self,
@@ -242,6 +245,7 @@ class CohortRun:
             settings=self.settings,
             outcome={"processed": self.processed, "series": dict(summary.outcomes)},
         )
+        self.layout.plan.unlink(missing_ok=True)
         return summary
 
     # --- parts ------------------------------------------------------------------------------------

@@ -137,8 +137,13 @@ def staged(layout: Layout) -> list[str]:
 
 def next_run(layout: Layout) -> int:
     """Number of a run that starts now: one more than that of any part that waits for the commit."""
-    numbers = [int(found[1]) for part in layout.parts() if (found := _PART.match(part))]
-    return 1 + max(numbers, default=0)
+    return 1 + max(map(run_of, layout.parts()), default=0)
+
+
+def run_of(part: str) -> int:
+    """Number of the run that staged a part; 0 if its id says none."""
+    found = _PART.match(part)
+    return int(found[1]) if found else 0
 
 
 def part_id(run: int, batch: str, *, is_last_word: bool = False) -> str:

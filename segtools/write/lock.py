@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from segtools.write.layout import Layout
+
+_GLANCE_S = 0.05
 
 
 @contextlib.contextmanager
@@ -42,6 +45,23 @@ def locked(layout: Layout) -> Iterator[None]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
+        os.close(descriptor)
+
+
+def holder(layout: Layout) -> dict[str, Any] | None:
+    """Who holds the dataset now: host, pid, started. None if nobody does, whatever a dead run left."""
+    try:
+        descriptor = os.open(layout.lock, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        text = _holder(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return text
+        return text if text and text.get("host") != socket.gethostname() else None
+    finally:
         os.close(descriptor)
 
 
@@ -66,10 +86,14 @@ def _acquire(path: Path) -> int:
 
 def _claim(descriptor: int, path: Path) -> bool:
     """Write our name into the lock file; False if it was removed meanwhile."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _refusal(path, _holder(descriptor)) from None
+    for is_last in (False, False, True):  # who only asks for the holder locks it for an instant
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if is_last:
+                raise _refusal(path, _holder(descriptor)) from None
+            time.sleep(_GLANCE_S)
     try:
         if not os.path.samestat(os.fstat(descriptor), path.stat()):
             return False
