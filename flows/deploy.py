@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from prefect import get_client
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.exceptions import ObjectNotFound
 from prefect.types.entrypoint import EntrypointType
@@ -53,22 +54,20 @@ class Schedule:
             ``settings-invalid``: no cron expression, or no such time zone.
         """
         from prefect.schedules import Cron
+        from prefect.server.schemas.schedules import CronSchedule
+        from pydantic import ValidationError
 
         try:
-            schedule = Cron(self.cron, timezone=self.timezone)
-            schedule_check(self.cron, self.timezone)
-        except ValueError as error:
+            CronSchedule(cron=self.cron, timezone=self.timezone)  # refuses here what the server would
+        except ValidationError as error:
+            text = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise SpecError(
-                "settings-invalid", f"Schedule {self.cron!r} in {self.timezone!r}: {error}.", key="cron"
+                "settings-invalid",
+                f"Schedule {self.cron!r} in {self.timezone!r}: {text}.",
+                hint="As in --cron '0 5 * * *' --timezone Europe/Berlin.",
+                key="cron",
             ) from None
-        return {"schedule": schedule, "paused": self.is_paused}
-
-
-def schedule_check(cron: str, timezone: str) -> None:
-    """Refuse here what the server would refuse later; raises ValueError."""
-    from prefect.server.schemas.schedules import CronSchedule
-
-    CronSchedule(cron=cron, timezone=timezone)
+        return {"schedule": Cron(self.cron, timezone=self.timezone), "paused": self.is_paused}
 
 
 def register(
@@ -85,8 +84,9 @@ def register(
     Raises
     ------
     SpecError
-        ``settings-invalid``: there is no such work pool.
+        ``settings-invalid``: there is no such work pool, or no such schedule.
     """
+    require_pool(pool, "pool")
     once = {} if schedule is None else {"concurrency_limit": ONE_AT_A_TIME, **schedule.arguments()}
     deployment: Any = flow.to_deployment(
         name,
@@ -96,16 +96,28 @@ def register(
         entrypoint_type=EntrypointType.MODULE_PATH,
         **once,
     )
-    try:
-        made: UUID = deployment.apply()
-    except (ObjectNotFound, ValueError) as error:
-        raise SpecError(
-            "settings-invalid",
-            f"The Prefect server has no work pool {pool!r}.",
-            hint=f"`prefect work-pool create {pool} --type process`, then start a worker for it.",
-            key="pool",
-        ) from error
+    made: UUID = deployment.apply()
     return made
+
+
+def require_pool(pool: str, key: str) -> None:
+    """Make sure that the server has a work pool.
+
+    Raises
+    ------
+    SpecError
+        ``settings-invalid``.
+    """
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_work_pool(pool)
+        except ObjectNotFound:
+            raise SpecError(
+                "settings-invalid",
+                f"{key}: the Prefect server has no work pool {pool!r}.",
+                hint=f"`prefect work-pool create {pool} --type process`, then start a worker for it.",
+                key=key,
+            ) from None
 
 
 def serve(flow: Flow[..., Any], name: str, parameters: dict[str, Any], schedule: Schedule) -> None:

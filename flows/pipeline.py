@@ -95,9 +95,9 @@ def process_sharded(stage: Stage, parameters: dict[str, Any], count: int, pool: 
 
 
 @task(cache_policy=NO_CACHE)
-def process_part(stage: Stage, shard: str, attempt: int, settings_hash: str) -> int:
+def process_part(stage: Stage, shard: str, attempt: int, number: int, settings_hash: str) -> int:
     """Fetch, decode and write what remains of a shard; the number worked on."""
-    return shards.process(stage.run, shard, attempt, settings_hash)
+    return shards.process(stage.run, shard, attempt, number, settings_hash)
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=_may_heal)
@@ -176,6 +176,7 @@ def build_dataset(
 def process_shard(
     shard: str,
     attempt: int,
+    number: int,
     settings_hash: str,
     cohort: str,
     dataset: str,
@@ -185,10 +186,10 @@ def process_shard(
 ) -> int:
     """Work through one shard of a run of `build_dataset`, which starts it; the number of series.
 
-    `shard`, `attempt` and `settings_hash` are of `segtools.run.shards.process`, the others as there.
+    The first four are of `segtools.run.shards.process`, the others as there.
     """
     stage = Stage(_open(cohort, dataset, config, overrides, index))
-    return process_part(stage, shard, attempt, settings_hash)
+    return process_part(stage, shard, attempt, number, settings_hash)
 
 
 @flow(name="idc-watch", validate_parameters=False)

@@ -12,8 +12,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Cancelling
 
-from flows.deploy import register
-from segtools.errors import RunError, SpecError
+from flows.deploy import register, require_pool
+from segtools.errors import RunError
 from segtools.run import shards
 
 if TYPE_CHECKING:
@@ -85,10 +85,11 @@ class ShardedRun:
         return self.seen
 
     def _start(self, name: str, attempt: int) -> _Running:
+        job = self.run.job
         started: Any = run_deployment(
             self.deployment,
             parameters=self.parameters
-            | {"shard": name, "attempt": attempt, "settings_hash": self.run.job.settings_hash},
+            | {"shard": name, "attempt": attempt, "number": job.run, "settings_hash": job.settings_hash},
             flow_run_name=f"shard-{name}-{attempt}",
             timeout=0,
         )
@@ -143,16 +144,8 @@ def shard_deployment(flow: Flow[..., Any], pool: str) -> str:
         ``settings-invalid``: there is no such work pool.
     """
     name = f"{flow.name}/{pool}"
+    require_pool(pool, "run.shard_work_pool")
     with get_client(sync_client=True) as client:
-        try:
-            client.read_work_pool(pool)
-        except ObjectNotFound:
-            raise SpecError(
-                "settings-invalid",
-                f"run.shard_work_pool: the Prefect server has no work pool {pool!r}.",
-                hint=f"`prefect work-pool create {pool} --type process`, then start a worker for it.",
-                key="run.shard_work_pool",
-            ) from None
         try:
             client.read_deployment_by_name(name)
         except ObjectNotFound:

@@ -9,6 +9,7 @@ number of attempt, and skips what is recorded.
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -122,6 +123,7 @@ def process(
     run: CohortRun,
     shard: str,
     attempt: int,
+    number: int,
     settings_hash: str,
     progress: Callable[[Outcome], None] | None = None,
 ) -> int:
@@ -134,8 +136,8 @@ def process(
     shard : str
     attempt : int
         Another one each time the shard is started.
-    settings_hash : str
-        The planner's `run.job.settings_hash`.
+    number, settings_hash : int, str
+        The planner's `run.job.run` and `run.job.settings_hash`.
     progress : callable, optional
         Called with each outcome.
 
@@ -155,6 +157,7 @@ def process(
             f"{run.job.settings_hash}.",
             shard=shard,
         )
+    run.job = replace(run.job, run=number)
     return run.process(remaining(run.layout, shard), progress, ledger=f"{_LEDGER}{shard}-{attempt:02d}")
 
 

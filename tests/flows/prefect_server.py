@@ -92,7 +92,7 @@ class PrefectServer:
         ran = subprocess.run(
             [sys.executable, "-m", "prefect", *arguments],
             cwd=cwd or self.home,
-            env=environment(**self.environment),
+            env=environment(**self.environment, PWD=str(cwd or self.home)),  # as a shell does
             capture_output=True,
             text=True,
             timeout=120,

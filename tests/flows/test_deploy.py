@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from segtools.files import TEMPORARY_PREFIX
 from segtools.run.ledger import latest
 from segtools.write.layout import Layout
 from tests.flows.conftest import idcseg
@@ -58,8 +59,10 @@ def plain(indexed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _content(dataset: Path) -> dict[str, bytes]:
-    """Every file of a dataset but the records of its runs and the report."""
-    files = (path for path in dataset.rglob("*") if path.is_file())
+    """Every file of a dataset but the records of its runs, the report, and what the next run sweeps."""
+    files = (
+        path for path in dataset.rglob("*") if path.is_file() and not path.name.startswith(TEMPORARY_PREFIX)
+    )
     return {
         str(path.relative_to(dataset)): path.read_bytes()
         for path in files
