@@ -11,12 +11,12 @@ first layer where all its voxels are free. The same file always gives the same l
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from segtools.decode.mapped import Reader
 from segtools.errors import UnsupportedSegError
 
 if TYPE_CHECKING:
@@ -268,38 +268,18 @@ class _ByteReader:
                 yield _Stroke(place, bits)
 
 
-class _Pages:
-    """Gives pages of a mapped file back once read: they would count as this process' memory."""
-
-    def __init__(self, view: npt.NDArray[np.uint8]) -> None:
-        base: object = view
-        while isinstance(base, np.ndarray):
-            base = base.base
-        mapping = base.obj if isinstance(base, memoryview) else base
-        self._mapping = mapping if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") else None
-        if self._mapping is not None:
-            first = np.frombuffer(self._mapping, np.uint8, count=1)
-            self._offset = view.ctypes.data - first.ctypes.data
-
-    def release(self, start: int, size: int) -> None:
-        """Bytes ``view[start:start + size]`` were read; the page cache keeps them for whoever returns."""
-        if self._mapping is None:
-            return
-        begin = (self._offset + start) // mmap.PAGESIZE * mmap.PAGESIZE
-        self._mapping.madvise(mmap.MADV_DONTNEED, begin, self._offset + start + size - begin)
-
-
 class _PackedReader:
     """Strokes of packed frames that start on whole bytes, several frames at a time."""
 
     def __init__(self, bits: npt.NDArray[np.uint8], offsets: Ints, plan: Plan) -> None:
-        self.bits = bits
         self.starts = offsets >> 3
         self.frame_bytes = plan.shape[1] * plan.shape[2] // 8
         self.per_chunk = max(_CHUNK_BYTES // self.frame_bytes, 1)
         self._scratch = np.zeros(-(-self.per_chunk * self.frame_bytes // 8), np.uint64)
+        self._starts = np.arange(self.per_chunk, dtype=np.int64) * self.frame_bytes
+        self._edges = self._starts[1:]
         self._flags = np.zeros(len(self._scratch), np.bool_)
-        self._pages = _Pages(bits)
+        self._reader = Reader(bits)
 
     def __call__(self, frame: Ints, where: Ints) -> Iterator[_Stroke]:
         starts = self.starts[frame]
@@ -319,8 +299,7 @@ class _PackedReader:
         size = len(where) * self.frame_bytes
         scratch = self._scratch[: -(-size // 8)]
         scratch[-1] = 0
-        scratch.view(np.uint8)[:size] = self.bits[start : start + size]
-        self._pages.release(start, size)
+        self._reader.into(scratch.view(np.uint8)[:size], start)
         # NumPy finds the set elements of a bool array several times faster than those of integers.
         words = np.flatnonzero(np.not_equal(scratch, 0, out=self._flags[: len(scratch)]))
         if not len(words):
@@ -334,9 +313,11 @@ class _PackedReader:
             place += int(where[0]) * self.frame_bytes
         else:
             # A frame's bytes are a run of `place`: shift the run to where its slice is.
-            edges = np.searchsorted(place, np.arange(1, len(where)) * self.frame_bytes)
-            counts = np.diff(edges, prepend=0, append=len(place))
-            place += np.repeat((where - np.arange(len(where))) * self.frame_bytes, counts)
+            counts = np.empty(len(where), np.int64)
+            counts[:-1] = np.searchsorted(place, self._edges[: len(where) - 1])
+            counts[-1] = len(place)
+            counts[1:] -= counts[:-1].copy()
+            place += np.repeat(where * self.frame_bytes - self._starts[: len(where)], counts)
         return _Stroke(place, bits)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
@@ -15,6 +13,7 @@ from segtools.decode import header as seg_header
 from segtools.decode.frames import FrameTable
 from segtools.decode.geometry import Placement, orientation_groups, place
 from segtools.decode.instance import Instance, join, open_instance
+from segtools.decode.mapped import MappedFile, map_file
 from segtools.decode.referenced import take_positions
 from segtools.decode.structure import SHARED_GROUPS, open_structure
 from segtools.decode.terms import read_segments
@@ -213,17 +212,14 @@ def read_header(source: Source) -> SegFile:
         return SegFile(header, segments, rows, columns, (*structure.findings, *findings))
 
 
-def _load(source: Source) -> bytes | mmap.mmap:
+def _load(source: Source) -> bytes | MappedFile:
     """File's bytes; a path is mapped, so that only what is looked at is read."""
     if isinstance(source, bytes):
         return source
     if isinstance(source, bytearray | memoryview):
         return bytes(source)
     if isinstance(source, str | os.PathLike):
-        with Path(source).open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return b""
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return map_file(source)
     return source.read()
 
 
