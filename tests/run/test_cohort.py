@@ -135,12 +135,12 @@ def test_a_cohort_that_shrinks_and_grows(place, tmp_path):
 def test_failures_are_tried_again_where_that_may_help(place, tmp_path):
     """Failed transfers by every run; failed decoding only if its code is named."""
     dataset = tmp_path / "dataset"
-    (place.archive / "00" / "one.dcm").rename(tmp_path / "away")
+    place.file(0).rename(tmp_path / "away")
     complete(place.run(dataset))
     codes = {uid: row["error_code"] for uid, row in series(dataset, "error_code").items()}
     assert codes["1.2.3.3"] == "truncated"
     assert codes["1.2.3.0"] not in (None, "truncated")
-    (tmp_path / "away").rename(place.archive / "00" / "one.dcm")
+    (tmp_path / "away").rename(place.file(0))
     assert todo(place.run(dataset)) == {"1.2.3.0"}
     assert todo(place.run(dataset, retry=("truncated",))) == {"1.2.3.0", "1.2.3.3"}
     complete(place.run(dataset))

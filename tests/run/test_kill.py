@@ -17,6 +17,7 @@ import time
 import pytest
 
 import segtools
+from flows.s3_endpoint import serve_folder
 from segtools.errors import DatasetError
 from tests.run.whole import KILLED, Steps, complete, content, ended, in_child, kill, make_place
 
@@ -101,10 +102,13 @@ def test_killed_at_random_points(place, goal, tmp_path):
         for _ in range(dice.randint(1, 8)):
             run = place.run(dataset, kind=dice.choice(("serial", "serial", "threads")))
             if dice.random() < 0.5:
-                kills += killed_at(run, dice.randint(1, calls), log)
+                was_killed = killed_at(run, dice.randint(1, calls), log)
             else:
-                kills += killed_after(run, dice.uniform(0, seconds), log)
+                was_killed = killed_after(run, dice.uniform(0, seconds), log)
             assert reads_or_says_so(dataset)
+            if not was_killed:
+                break
+            kills += 1
         complete(place.run(dataset))
         assert content(dataset) == expected
         shutil.rmtree(dataset)
@@ -123,6 +127,24 @@ def test_killed_with_worker_processes(place, goal, tmp_path):
         alone = number % 2 == 0
         kills += killed_after(run, dice.uniform(0.2, 2.5), tmp_path / "log", only_the_flow=alone)
     complete(place.run(dataset, kind="processes"))
+    assert content(dataset) == expected
+    assert kills
+
+
+def test_killed_while_s5cmd_transfers(tmp_path):
+    """From an S3 endpoint: the flow, its workers and s5cmd die together, or the flow alone."""
+    place = make_place(tmp_path, url_base="s3://")
+    dice = random.Random(11)
+    with serve_folder(place.archive) as endpoint:
+        complete(place.run(tmp_path / "goal", endpoint=endpoint))
+        expected = content(tmp_path / "goal")
+        dataset, kills = tmp_path / "dataset", 0
+        for number in range(5):
+            kind = "processes" if number == 3 else "threads"
+            run = place.run(dataset, kind=kind, endpoint=endpoint)
+            alone = number % 2 == 0
+            kills += killed_after(run, dice.uniform(0.3, 1.2), tmp_path / "log", only_the_flow=alone)
+        complete(place.run(dataset, endpoint=endpoint))
     assert content(dataset) == expected
     assert kills
 

@@ -53,6 +53,10 @@ class Place:
     def index(self) -> Path:
         return self.root / "index"
 
+    def file(self, number: int) -> Path:
+        """The only object of series `number`."""
+        return self.archive / "tiny-bucket" / f"{number:02d}" / "one.dcm"
+
     def series(self, number: int, *, seed: int = 0, keep: float = 1.0) -> Path:
         """Write series `number`, anew with another `seed`; of the file only the first part `keep`."""
         labels = np.zeros((3, 6, 7), np.uint8)
@@ -66,7 +70,7 @@ class Place:
 
         masks = {1: labels == 1, 2: labels == 2}
         content = SegFactory.of_masks(masks, empty=True, edit=identify).build()
-        path = self.archive / f"{number:02d}" / "one.dcm"
+        path = self.file(number)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content[: round(len(content) * keep)])
         return path
