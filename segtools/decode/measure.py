@@ -235,10 +235,14 @@ def _components(array: Labels, box: Box, runs: _Runs, first: Integers, bounds: I
         labels = image[runs.k - k0, runs.j - j0, runs.i - i0].astype(np.int64)
         return [runs.of(part).component_sizes(labels[part]) for part in parts]
     sizes = []
+    room = np.empty(int(np.prod(highs - lows + 1, axis=1).max()), np.bool_)
     for part, low, high in zip(parts, lows.tolist(), highs.tolist(), strict=True):
         mine = runs.of(part)
         i, j, k = (slice(a, b + 1) for a, b in zip(low, high, strict=True))
-        image = _component_image(array[k, j, i] == mine.label[0])
+        inside = array[k, j, i]
+        mask = room[: inside.size].reshape(inside.shape)
+        np.equal(inside, array.dtype.type(mine.label[0]), out=mask)
+        image = _component_image(mask)
         sizes.append(
             mine.component_sizes(image[mine.k - low[2], mine.j - low[1], mine.i - low[0]].astype(np.int64))
         )
