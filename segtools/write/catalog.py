@@ -27,13 +27,13 @@ from segtools.errors import DatasetError
 from segtools.files import TEMPORARY_PREFIX, fsync_folder, replacing, sweep, write_bytes, write_error
 from segtools.schema import DATASET_TABLES, FINDINGS, FORMAT_VERSION, SEGMENTS, SELECTION, SERIES, Table
 from segtools.write import documents, merge
-from segtools.write.layout import sidecar_name
 from segtools.write.pending import take_places
 from segtools.write.rows import DECODER
 from segtools.write.sidecars import dump_json
+from segtools.write.tidy import stored, tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from segtools.write.layout import Layout
 
@@ -259,10 +259,10 @@ def commit(
         manifest = {**described, "tables": tables, "is_checked": False}
         touched = merged.touched()
         if layout.pending().is_dir():
-            for uid, names in _stored(layout, touched):
+            for uid, names in stored(layout, touched):
                 take_places(layout, touched[uid], names)
         _publish(layout, manifest)
-        _tidy(layout, touched)
+        tidy(layout, touched, merged.folders())
     _clear_staging(layout, parts)
     return manifest
 
@@ -373,45 +373,6 @@ def _publish(layout: Layout, manifest: Mapping[str, Any]) -> None:
     fsync_folder(layout.columns.parent)
     write_bytes(layout.manifest, dump_json(manifest))
     fsync_folder(layout.root)
-
-
-def _tidy(layout: Layout, touched: Mapping[str, str]) -> None:
-    """Remove what the new tables no longer name, in the folders (by series) this commit touched."""
-    left = dict(touched)
-    for uid, names in _stored(layout, touched):
-        path = layout.absolute(left.pop(uid))
-        for file in path.iterdir() if path.is_dir() else ():
-            if file.name not in names:
-                file.unlink(missing_ok=True)
-    for folder in left.values():
-        shutil.rmtree(layout.absolute(folder), ignore_errors=True)
-
-
-def _stored(layout: Layout, series: Container[str]) -> Iterator[tuple[str, set[str]]]:
-    """Each of the `series` that has files, and their names, from the committed segments table."""
-    columns = ["volume_path", "mask_path", "fraction_path"]
-    names: dict[str, set[str]] = {}
-    with pq.ParquetFile(layout.table(SEGMENTS.name)) as file:
-        for batch in file.iter_batches(ROW_GROUP, columns=["seg_series_uid", "seg_sop_uid", *columns]):
-            if not batch.num_rows:
-                continue
-            # Segments name the same few files, so the groups are few.
-            groups = pa.Table.from_batches([batch]).group_by(batch.schema.names).aggregate([])
-            for row in groups.to_pylist():
-                stored = {path.rpartition("/")[2] for column in columns if (path := row[column])}
-                if stored and row["seg_series_uid"] in series:
-                    stored |= _sidecars(row["seg_sop_uid"])
-                    names.setdefault(row["seg_series_uid"], set()).update(stored)
-            last = batch["seg_series_uid"][-1].as_py()  # whose rows may go on in the next batch
-            rest = {last: names.pop(last)} if last in names else {}
-            yield from names.items()
-            names = rest
-    yield from names.items()
-
-
-def _sidecars(sop_instance_uid: str) -> set[str]:
-    kinds = ("dseg", "probseg")
-    return {sidecar_name(sop_instance_uid, kind, end) for kind in kinds for end in ("json", "tsv")}
 
 
 def _clear_staging(layout: Layout, parts: Iterable[str]) -> None:

@@ -131,6 +131,13 @@ class Merge:
             uid: self._layout.series_folder(collection, patient, uid) for uid, collection, patient in rows
         }
 
+    def folders(self) -> frozenset[str]:
+        """Folders of all series but the retired ones."""
+        rows = self._rows(
+            "SELECT collection_id, patient_id, seg_series_uid FROM merged WHERE status <> 'retired'"
+        )
+        return frozenset(self._layout.series_folder(*row) for row in rows)
+
     def _segments(self) -> Iterator[pa.RecordBatch]:
         committed = self._layout.table(SEGMENTS.name)
         paths = [committed if committed.is_file() else None]

@@ -132,6 +132,17 @@ def test_a_cohort_that_shrinks_and_grows(place, tmp_path):
     assert content(dataset) == content(tmp_path / "fresh")
 
 
+def test_volumes_of_a_killed_run_that_nobody_wants_go(place, tmp_path):
+    dataset = tmp_path / "dataset"
+    with place.run(dataset) as killed:
+        killed.process(killed.pending())
+    for part in Layout(dataset).staging.glob("*.parquet"):
+        part.unlink()  # as if it had not come to that
+    complete(place.run(dataset, cohort=COHORT + "patients: [P1]\n"))
+    complete(place.run(tmp_path / "fresh", cohort=COHORT + "patients: [P1]\n"))
+    assert content(dataset) == content(tmp_path / "fresh")
+
+
 def test_failures_are_tried_again_where_that_may_help(place, tmp_path):
     """Failed transfers by every run; failed decoding only if its code is named."""
     dataset = tmp_path / "dataset"
