@@ -94,11 +94,10 @@ class Cursor:
         """
         if position + 8 > limit:
             raise self._truncated(position, limit)
-        group, element, length = self._long.unpack_from(self.raw, position)
+        group, element, code, length = self._short.unpack_from(self.raw, position)
         tag = group << 16 | element
         if not self.explicit or group == 0xFFFE:
-            return tag, "", length, position + 8
-        _, _, code, length = self._short.unpack_from(self.raw, position)
+            return tag, "", self._long.unpack_from(self.raw, position)[2], position + 8
         known = VRS.get(code)
         if known is None:
             raise CorruptSegError(

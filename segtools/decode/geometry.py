@@ -234,8 +234,8 @@ def _fit(table: FrameTable, levels: Floats, pixel_mm: float, policy: Policy, fin
     floor = 0.02 * pixel_mm
     if levels[-1] - levels[0] <= min(floor, (stated or np.inf) * tolerance):
         return _single_slice(table, levels, stated, findings)
-    seeds = np.diff(levels)
-    seeds = np.unique(seeds[seeds > floor])[:_MAX_SEEDS]
+    seeds = np.sort(np.diff(levels))  # a plain np.unique would import numpy.ma, 10 ms of a command
+    seeds = seeds[(seeds > floor) & (np.diff(seeds, prepend=-1.0) > 0)][:_MAX_SEEDS]
     if stated:
         fit = _try(levels, stated, tolerance, quantum, stated)
         if fit is not None:
@@ -365,7 +365,7 @@ def _describe(
                 tag="(0020,0032)",
             )
         )
-    missing = fit.slices - len(np.unique(fit.index))
+    missing = fit.slices - 1 - int(np.count_nonzero(np.diff(fit.index)))
     if missing:
         findings.append(
             Finding("missing-slices", f"{missing} of {fit.slices} slices are not encoded: background.")

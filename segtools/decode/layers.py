@@ -124,7 +124,7 @@ def stack_masks(frames: Frames, plan: Plan) -> Layers:
     canvas.add()
     reader = _reader(frames, plan)
     for number, frame, where in plan.runs():
-        if len(np.unique(where)) < len(where):
+        if np.bincount(where).max() > 1:
             result.repeated.append(number)
             strokes = _united(list(reader(frame, where)))
         else:

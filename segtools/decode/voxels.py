@@ -256,7 +256,7 @@ def _fraction_volume(
 def _declared(instance: Instance, table: FrameTable) -> tuple[tuple[Segment, ...], list[Finding]]:
     """Segments described, and those that frames name besides."""
     declared = {segment.number for segment in instance.segments}
-    undeclared = sorted(set(np.unique(table.segment).tolist()) - declared)
+    undeclared = sorted(set(table.segment.tolist()) - declared)
     segments = sorted([*instance.segments, *map(Segment, undeclared)], key=lambda segment: segment.number)
     return tuple(segments), _undeclared(undeclared, "frames")
 
