@@ -184,7 +184,9 @@ def test_nothing_new_runs_nothing_and_pausing_stops_the_schedule(
     prefect_server: PrefectServer, scheduled: Path
 ) -> None:
     prefect_server.wait(lambda: _finished(prefect_server, 1), "a scheduled run")
-    prefect_server.prefect("deployment", "schedule", "pause", "idc-watch/Phantom_1", "--all")
+    deployment = prefect_server.get("/deployments/name/idc-watch/Phantom_1")
+    (schedule,) = deployment["schedules"]
+    prefect_server.prefect("deployment", "schedule", "pause", "idc-watch/Phantom_1", schedule["id"])
     deployment = prefect_server.get("/deployments/name/idc-watch/Phantom_1")
     assert [schedule["active"] for schedule in deployment["schedules"]] == [False]
     assert deployment["global_concurrency_limit"]["limit"] == 1
@@ -197,18 +199,78 @@ def test_nothing_new_runs_nothing_and_pausing_stops_the_schedule(
 
 
 def test_prefect_yaml_deploys(prefect_server: PrefectServer, tmp_path: Path) -> None:
-    """The file as it is, of a copy of what it needs: nothing to pull, and a folder to work in."""
+    """The file as it is, beside a copy of the flows: nothing to pull, a folder to work in, no telemetry."""
     shutil.copy(CHECKOUT / "prefect.yaml", tmp_path)
     shutil.copytree(CHECKOUT / "flows", tmp_path / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+    workers = prefect_server.get("/collections/views/aggregate-worker-metadata")
+    kubernetes = workers["prefect-kubernetes"]["kubernetes"]["default_base_job_configuration"]
     prefect_server.post("/work_pools/", name="vm", type="process", base_job_template=prefect_server.template)
-    prefect_server.prefect("--no-prompt", "deploy", "--name", "watch-vm", cwd=tmp_path)
-    made = prefect_server.get("/deployments/name/idc-watch/watch-vm")
-    assert made["concurrency_options"]["collision_strategy"] == "ENQUEUE"
-    assert made["global_concurrency_limit"]["limit"] == 1
-    assert made["pull_steps"] == [
-        {"prefect.deployments.steps.set_working_directory": {"directory": str(tmp_path)}}
-    ]
-    assert made["job_variables"]["env"]["DO_NOT_TRACK"] == "1"
+    for pool in ("k8s", "k8s-shards"):
+        prefect_server.post("/work_pools/", name=pool, type="kubernetes", base_job_template=kubernetes)
+    prefect_server.prefect("--no-prompt", "deploy", "--all", cwd=tmp_path)
+    places = {"watch-vm": str(tmp_path), "watch-k8s": "/opt/idc-cohort-pipeline"}
+    for name, place in places.items():
+        made = prefect_server.get(f"/deployments/name/idc-watch/{name}")
+        assert made["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+        assert made["global_concurrency_limit"]["limit"] == 1
+        (step,) = made["pull_steps"]
+        assert step == {"prefect.deployments.steps.set_working_directory": {"directory": place}}
+        assert made["job_variables"]["env"]["DO_NOT_TRACK"] == "1"
+    shards = prefect_server.get("/deployments/name/idc-cohort-shard/k8s-shards")
+    assert shards["work_pool_name"] == "k8s-shards"
+    assert shards["job_variables"]["image"]
+
+
+def test_the_zombie_automation_is_accepted(prefect_server: PrefectServer) -> None:
+    prefect_server.prefect(
+        "automation", "create", "--from-file", str(CHECKOUT / "docs" / "zombie-automation.yaml")
+    )
+    (made,) = prefect_server.post("/automations/filter")
+    assert made["enabled"]
+    assert made["trigger"]["posture"] == "Proactive"
+    assert made["trigger"]["within"] == 90
+    assert made["actions"][0]["state"] == "CRASHED"
+
+
+def test_serve_runs_what_falls_due_and_pauses_its_schedule_at_the_end(
+    prefect_server: PrefectServer, plain: Path, indexed: Path, tmp_path: Path
+) -> None:
+    dataset = tmp_path / "served"
+    shutil.copytree(plain, dataset)
+    with (tmp_path / "serve.log").open("w+") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "flows.cli", "deploy", "demo", "-o", str(dataset)),
+                *("--index", str(indexed), "--serve", "--cron", "0 5 * * *", *SERIAL),
+            ],
+            env=environment(**prefect_server.environment, PREFECT_RUNNER_POLL_FREQUENCY="1"),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            made = prefect_server.wait(lambda: _deployment(prefect_server, "served"), "the deployment")
+            prefect_server.post(f"/deployments/{made['id']}/create_flow_run")
+            ended = prefect_server.wait(lambda: _ended(prefect_server, made["id"]), "its run")
+        finally:
+            process.send_signal(signal.SIGINT)
+            code = process.wait(60)
+        log.seek(0)
+        said = log.read()
+    assert ended["state_name"] == "Unchanged", said
+    assert "Traceback" not in said
+    assert code in (0, 130), said
+    assert not _deployment(prefect_server, "served")["schedules"][0]["active"]
+
+
+def _deployment(server: PrefectServer, name: str) -> dict[str, Any] | None:
+    found = server.post("/deployments/filter", deployments={"name": {"any_": [name]}})
+    return found[0] if found else None
+
+
+def _ended(server: PrefectServer, deployment: str) -> dict[str, Any] | None:
+    runs = server.flow_runs(flow_runs={"deployment_id": {"any_": [deployment]}})
+    return next((run for run in runs if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED")), None)
 
 
 @pytest.mark.parametrize(

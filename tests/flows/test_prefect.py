@@ -61,7 +61,7 @@ def test_an_ephemeral_server_that_cannot_start(tmp_path: Path, indexed: Path) ->
         *("run", "demo", "-o", tmp_path / "d", "--index", indexed),
         PREFECT_HOME=str(tmp_path / "home"),
         PREFECT_API_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{tmp_path / 'file' / 'prefect.db'}",
-        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="8",
+        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="5",
     )
     complains(ran)
 
