@@ -260,7 +260,7 @@ def test_serve_runs_what_falls_due_and_pauses_its_schedule_at_the_end(
     assert ended["state_name"] == "Unchanged", said
     assert "Traceback" not in said
     assert code in (0, 130), said
-    assert not _deployment(prefect_server, "served")["schedules"][0]["active"]
+    assert _deployment(prefect_server, "served")["paused"]
 
 
 def _deployment(server: PrefectServer, name: str) -> dict[str, Any] | None:
