@@ -1,0 +1,134 @@
+"""What makes a scheduled run work: each reason by itself, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from segtools.encode.phantom import write_archive
+from segtools.errors import DatasetError, RunError
+from segtools.index import build_index
+from segtools.run import shards
+from segtools.run.cohort import CohortRun, RunConfig
+from segtools.run.executor import ExecutorOptions
+from segtools.run.news import news
+from segtools.run.pipeline import PipelineOptions
+from segtools.select import LocalEngine, Sources, parse_spec
+
+TEXT = "structures: [liver]\n"
+
+
+def cohort(
+    dataset: Path, index: Path, text: str = TEXT, sources: Sources | None = None, **config: int
+) -> CohortRun:
+    spec = parse_spec(text)
+    options = RunConfig(
+        sources=sources or Sources((index,), idc=False),
+        engine=LocalEngine(),
+        pipeline=PipelineOptions(dataset.parent / "scratch"),
+        executor=ExecutorOptions("serial", 1),
+    )
+    return CohortRun(spec, text, dataset, replace(options, **config))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive, its index, and the dataset of all its livers."""
+    folder = tmp_path_factory.mktemp("world")
+    write_archive(folder / "archive")
+    build_index(folder / "archive", folder / "index")
+    with cohort(folder / "dataset", folder / "index") as run:
+        run.select()
+        run.process(run.pending())
+        run.commit()
+    return folder
+
+
+@pytest.fixture
+def dataset(world: Path, tmp_path: Path) -> Path:
+    shutil.copytree(world / "dataset", tmp_path / "dataset")
+    return tmp_path / "dataset"
+
+
+def test_nothing(world: Path, dataset: Path) -> None:
+    before = sorted(dataset.rglob("*"))
+    assert news(cohort(dataset, world / "index")) is None
+    assert sorted(dataset.rglob("*")) == before
+
+
+def test_no_dataset(world: Path, tmp_path: Path) -> None:
+    assert "no dataset" in (news(cohort(tmp_path / "new", world / "index")) or "")
+    assert not (tmp_path / "new").exists()
+
+
+def test_another_cohort(world: Path, dataset: Path) -> None:
+    assert "cohort file" in (news(cohort(dataset, world / "index", TEXT + "# more\n")) or "")
+
+
+def test_another_setting_that_matters(world: Path, dataset: Path) -> None:
+    assert "setting" in (news(cohort(dataset, world / "index", compression_level=3)) or "")
+    assert news(cohort(dataset, world / "index", batch_series=3)) is None
+
+
+def test_an_interrupted_run(world: Path, dataset: Path) -> None:
+    with cohort(dataset, world / "index", compression_level=3) as run:
+        run.select()
+        run.process(run.pending()[:1])
+    assert "interrupted" in (news(cohort(dataset, world / "index")) or "")
+
+
+def test_a_changed_index(world: Path, dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "index", tmp_path / "index")
+    path = tmp_path / "index" / "series_index.parquet"
+    table = pq.read_table(path)
+    known = set(pq.read_table(dataset / "tables" / "series.parquet")["seg_series_uid"].to_pylist())
+    keep = [uid not in known or uid != min(known) for uid in table["SeriesInstanceUID"].to_pylist()]
+    pq.write_table(table.filter(keep), path)
+    assert "index" in (news(cohort(dataset, tmp_path / "index")) or "")
+
+
+def test_a_broken_dataset(world: Path, dataset: Path) -> None:
+    (dataset / "dataset.json").write_text("{}")
+    with pytest.raises(DatasetError) as caught:
+        news(cohort(dataset, world / "index"))
+    assert caught.value.code == "dataset-invalid"
+
+
+def test_an_idc_release(world: Path, dataset: Path) -> None:
+    """A dataset of v24 has news once the installed index knows v25; one of v25, or of v26, has none."""
+    pytest.importorskip("idc_index_data")
+    text = TEXT + "idc_version: latest\n"
+    manifest = json.loads((dataset / "dataset.json").read_bytes())
+    run = cohort(dataset, world / "index", sources=Sources(idc=True))
+    with run.config.engine.open(run.config.sources, "latest") as session:
+        release = session.facts.idc_version
+    assert release is not None
+    seen = {}
+    for version in (None, release - 1, release, release + 1):
+        (dataset / "dataset.json").write_text(json.dumps(manifest | {"idc_version": version}))
+        seen[version] = news(run)
+    assert seen[release] is seen[release + 1] is None
+    assert f"v{release} is out, the dataset has v{release - 1}" in (seen[release - 1] or "")
+    assert "has none" in (seen[None] or "")
+    assert "cohort file" in (news(cohort(dataset, world / "index", text, Sources(idc=True))) or "")
+
+
+def test_a_shard_under_other_settings_is_refused(world: Path, dataset: Path) -> None:
+    run = cohort(dataset, world / "index")
+    (name,) = shards.plan(run.layout, run.pending() or list(_all(run)), 1, "run")
+    with pytest.raises(RunError) as caught:
+        shards.process(run, name, 1, 1, "0" * 16)
+    assert caught.value.code == "shard-mismatch"
+    assert not list(run.layout.ledger.glob("shard-*"))
+
+
+def _all(run: CohortRun):
+    from segtools.series import iter_selection
+
+    selection = run.select()
+    return iter_selection(selection.series, selection.objects)
