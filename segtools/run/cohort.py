@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -245,7 +245,8 @@ class CohortRun:
             settings=self.settings,
             outcome={"processed": self.processed, "series": dict(summary.outcomes)},
         )
-        self.layout.plan.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.layout.plan.unlink()
         return summary
 
     # --- parts ------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def prepare(layout: Layout) -> None:
         The folder cannot be made.
     """
     try:
-        layout.staging.mkdir(parents=True, exist_ok=True)
+        layout.root.mkdir(parents=True, exist_ok=True)
         foreign = sorted(
             path.name
             for path in layout.root.iterdir()
@@ -82,18 +82,17 @@ def prepare(layout: Layout) -> None:
             f"{layout.root} holds {foreign[0]!r} and no {layout.manifest.name}.",
             path=str(layout.root),
         )
-    for folder in (
-        layout.root,
-        layout.columns.parent,
-        layout.staging,
-        layout.report.parent,
-        layout.ledger.parent,
-    ):
-        sweep(folder)
-    complete = set(layout.parts())
-    for path in layout.staging.glob("*.parquet"):  # of parts whose series table was never written
-        if path.name.rsplit(".", 2)[0] not in complete:
-            path.unlink(missing_ok=True)
+    try:
+        layout.staging.mkdir(parents=True, exist_ok=True)
+        homes = (layout.columns, layout.report, layout.ledger)
+        for folder in (layout.root, layout.staging, *(path.parent for path in homes)):
+            sweep(folder)
+        complete = set(layout.parts())
+        for path in layout.staging.glob("*.parquet"):  # of parts whose series table was never written
+            if path.name.rsplit(".", 2)[0] not in complete:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(error, layout.staging) from error
 
 
 def stage(
@@ -377,9 +376,12 @@ def _publish(layout: Layout, manifest: Mapping[str, Any]) -> None:
 
 def _clear_staging(layout: Layout, parts: Iterable[str]) -> None:
     """Remove the committed parts; one staged meanwhile stays."""
-    for part in parts:
-        for table in DATASET_TABLES:  # the series part first: without it there is no part
-            layout.part(part, table.name).unlink(missing_ok=True)
+    try:
+        for part in parts:
+            for table in DATASET_TABLES:  # the series part first: without it there is no part
+                layout.part(part, table.name).unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(error, layout.staging) from error
     shutil.rmtree(layout.spill, ignore_errors=True)
     shutil.rmtree(layout.pending(), ignore_errors=True)
     with contextlib.suppress(OSError):

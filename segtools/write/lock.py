@@ -43,7 +43,7 @@ def locked(layout: Layout) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # whoever comes next sees that nobody holds it
             path.unlink()
         os.close(descriptor)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -36,7 +37,8 @@ def tidy(layout: Layout, touched: Mapping[str, str], folders: Container[str]) ->
         path = layout.absolute(left.pop(uid))
         for file in path.iterdir() if path.is_dir() else ():
             if file.name not in names:
-                file.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    file.unlink()
     for folder in left.values():
         shutil.rmtree(layout.absolute(folder), ignore_errors=True)
     for patient in layout.volumes.glob("*/*"):

@@ -163,8 +163,10 @@ def test_every_call_fails_in_turn(place, goal, tmp_path, error):
             in_child(lambda step=step, dataset=dataset: failing(place.run(dataset), step, error), log)
         )
         said = log.read_text()
-        assert code == 4, f"step {step}: {code}: {said}"
-        seen.add(re.findall(r"^at (\S+)$", said, re.MULTILINE)[0])
+        call = re.findall(r"^at (\S+)$", said, re.MULTILINE)[0]
+        # What cannot be removed need not end a run: it is removed by the next one.
+        assert code == 4 or (call == "unlink" and code == 0), f"step {step}: {code}: {said}"
+        seen.add(call)
         assert reads_or_says_so(dataset)
         complete(place.run(dataset))
         assert content(dataset) == expected

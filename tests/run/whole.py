@@ -177,11 +177,10 @@ def kill(pid: int) -> None:
 class Steps:
     """Counts the calls that change a disk, in this process; something happens at one of them.
 
-    Writes are those of `segtools.files.replacing` (the system's write, under the buffer), and `os.write`
-    and `os.pwrite`; names change in `os.replace`, `os.unlink` and `os.ftruncate` counts as a write.
+    The writes of `segtools.files.replacing` are counted under their buffer.
     """
 
-    NAMES = ("write", "pwrite", "fsync", "replace", "ftruncate")
+    NAMES = ("write", "pwrite", "fsync", "replace", "ftruncate", "unlink")
 
     def __init__(self, at: int | None, happen: Callable[[], None]) -> None:
         self.at, self.happen = at, happen
