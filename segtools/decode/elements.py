@@ -20,6 +20,8 @@ ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
 MAX_DEPTH = 32
 """Sequences within sequences; a SEG has six."""
+_KEPT_ENDS = 1 << 14
+"""Sequences whose end is remembered; a bound for hostile files."""
 
 _LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 _TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI"})
@@ -69,7 +71,7 @@ class Cursor:
     explicit, little_endian : bool
     """
 
-    __slots__ = ("_long", "_short", "explicit", "little_endian", "order", "raw", "size")
+    __slots__ = ("_ends", "_long", "_short", "explicit", "little_endian", "order", "raw", "size")
 
     def __init__(self, raw: bytes | mmap.mmap, *, explicit: bool, little_endian: bool = True) -> None:
         self.raw = raw
@@ -79,6 +81,7 @@ class Cursor:
         self.order = order = "<" if little_endian else ">"
         self._short = struct.Struct(f"{order}HH2sH")
         self._long = struct.Struct(f"{order}HHI")
+        self._ends: dict[int, int] = {}
 
     def implicit(self) -> Cursor:
         """Return the encoding inside a UN element of undefined length (PS3.5 6.2.2): implicit VR LE."""
@@ -192,25 +195,31 @@ class Cursor:
 
     def skip_sequence(self, position: int, limit: int) -> int:
         """Position behind the delimiter of a sequence of undefined length with its items at `position`."""
-        return self._skip(position, limit, in_item=False)
+        end = self._ends.get(position)
+        return end if end is not None and end <= limit else self._skip(position, limit, in_item=False)
 
     def skip_item(self, position: int, limit: int) -> int:
         """Position behind the delimiter of an item of undefined length with its content at `position`."""
         return self._skip(position, limit, in_item=True)
 
     def _skip(self, position: int, limit: int, *, in_item: bool) -> int:
-        """Walk with a stack of what is open: what has a length is jumped over, never looked into."""
+        """Walk with a stack of what is open: what has a length is jumped over, never looked into.
+
+        Ends of sequences are kept, as a sequence is looked into level by level.
+        """
         cursor: Cursor = self
-        opened: list[tuple[bool, Cursor]] = [(in_item, self)]
+        opened: list[tuple[bool, Cursor, int]] = [(in_item, self, position)]
         while opened:
-            in_item, cursor = opened[-1]
+            in_item, cursor, begin = opened[-1]
             if not in_item:
                 start, length = cursor.item(position, limit)
                 if length == -1:
                     opened.pop()
                     position += 8
+                    if len(cursor._ends) < _KEPT_ENDS:
+                        cursor._ends[begin] = position
                 elif length == UNDEFINED:
-                    opened.append((True, cursor))
+                    opened.append((True, cursor, start))
                     position = start
                 else:
                     position = start + length
@@ -230,7 +239,7 @@ class Cursor:
                         f"Sequences are nested more than {MAX_DEPTH} deep at byte {position}.",
                         offset=position,
                     )
-                opened.append((False, cursor.inner(tag, vr, position)))
+                opened.append((False, cursor.inner(tag, vr, position), start))
                 position = start
         return position
 

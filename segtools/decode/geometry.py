@@ -263,7 +263,10 @@ def _stated(values: Floats) -> float | None:
     """SpacingBetweenSlices as a usable number: its size (E36), the median where frames differ."""
     usable = np.abs(values[np.isfinite(values)])
     usable = usable[(usable >= _SPACING_RANGE_MM[0]) & (usable <= _SPACING_RANGE_MM[1])]
-    return float(np.median(usable)) if len(usable) else None
+    if not len(usable):
+        return None
+    ordered = np.sort(usable)  # np.median would import numpy.ma, too
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def _try(levels: Floats, seed: float, tolerance: float, quantum: float, stated: float | None) -> _Fit | None:
