@@ -1,0 +1,66 @@
+"""One series through decode, measure and write: masks on the grid of their source images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from segtools.decode.source import SourceGrid
+from segtools.run.process import Job, process_series
+from segtools.series import FetchedSeries
+from tests.factories.case import masks
+from tests.factories.dataset import make_series
+from tests.factories.seg import UID, SegFactory, source_uid
+
+NOWHERE = {"position": "absent", "measures": "absent", "orientation": "absent"}
+SEG = SegFactory.of_masks(masks())
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Process a file with the grids of some source series, named by the selection or not."""
+
+    def process(seg, grids, source=f"{UID}.5"):
+        path = tmp_path / "a.dcm"
+        path.write_bytes(seg.build())
+        series = replace(make_series(), source_series_uid=source)
+        job = Job(tmp_path / "dataset", "0" * 8, source_grids=grids)
+        return process_series(FetchedSeries(series, (path,), ("0" * 32,)), job)
+
+    return process
+
+
+def grid(slices=9):
+    uids = tuple(source_uid(k) for k in range(slices))
+    return SourceGrid((slices, *SEG.shape), SEG.affine, uids, f"{UID}.5", f"{UID}.4")
+
+
+def counts(done):
+    return {row["segment_number"]: row["voxel_count"] for row in done.segments}
+
+
+def codes(done):
+    return {row["rule"] for row in done.findings}
+
+
+@pytest.mark.parametrize("places", [{}, NOWHERE])
+def test_on_the_grid_of_the_source(run, places):
+    done = run(SEG.but(places=places), {f"{UID}.5": grid()})
+    assert done.outcome.error_code is None
+    assert counts(done) == {number: np.count_nonzero(mask) for number, mask in masks().items()}
+    assert "padded-to-source" in codes(done)
+    assert ("geometry-from-source" in codes(done)) is bool(places)
+
+
+def test_the_source_at_hand_is_another_one(run):
+    done = run(SEG, {"2.25.3": grid()}, source="2.25.4")
+    assert (done.outcome.error_code, "source-grid-unknown" in codes(done)) == (None, True)
+    assert (
+        run(SEG.but(places=NOWHERE), {"2.25.3": grid()}, source="2.25.4").outcome.error_code == "no-geometry"
+    )
+
+
+def test_no_grid_is_wanted(run):
+    assert not {"source-grid-unknown", "padded-to-source"} & codes(run(SEG, None))
