@@ -24,7 +24,11 @@ ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLi
 """Runs of one deployment never overlap. Not CANCEL_NEW: a run whose process died before it started stays
 PENDING and keeps its slot until the lease ends (300 s), and CANCEL_NEW would drop every run until then."""
 
-_ENVIRONMENT = OFFLINE | {"PREFECT_LOGGING_EXTRA_LOGGERS": "segtools"}
+_ENVIRONMENT = OFFLINE | {
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "segtools",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+}
+"""Of the flow runs; the heartbeat, in s, is what docs/zombie-automation.yaml waits three times for."""
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,7 @@ def test_nothing_new_runs_nothing_and_pausing_stops_the_schedule(
     prefect_server.wait(lambda: _finished(prefect_server, 1), "a scheduled run")
     deployment = prefect_server.get("/deployments/name/idc-watch/Phantom_1")
     (schedule,) = deployment["schedules"]
+    assert deployment["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
     prefect_server.prefect("deployment", "schedule", "pause", "idc-watch/Phantom_1", schedule["id"])
     deployment = prefect_server.get("/deployments/name/idc-watch/Phantom_1")
     assert [schedule["active"] for schedule in deployment["schedules"]] == [False]
