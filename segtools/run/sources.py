@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+_TAGS = ("Modality", "SeriesInstanceUID", "Rows")
+
 _log = logging.getLogger(__name__)
 
 
