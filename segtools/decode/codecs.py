@@ -32,6 +32,8 @@ MAX_OPAQUE_PIXELS = 1 << 26
 _RLE_HEADER = (1).to_bytes(4, "little") + (64).to_bytes(4, "little") + bytes(56)
 _RLE_SLACK = 8
 """Bytes an RLE segment may decode to beyond its frame: padding that looks like a literal run."""
+_RLE_EXPANSION = 16
+"""Times a frame that an RLE segment's longest expansion may be, to be decoded in one go."""
 
 
 def open_encapsulated(
@@ -131,21 +133,30 @@ def _rle_segments(data: bytes, description: PixelDescription) -> list[bytes]:
 def _decode_rle_segment(segment: bytes, size: int) -> Stored:
     if 64 * len(segment) < size:
         raise _impossible(len(segment), size, "RLE", 64)
-    from rle.rle import decode_frame
+    from rle.rle import decode_frame, decode_segment
 
-    # One segment of bytes at a time: the library is bounded by `size` then, and never panics.
-    framed = _RLE_HEADER + segment
     try:
-        values: Stored = np.frombuffer(decode_frame(framed, size, 8, "<"), np.uint8)
+        if 64 * len(segment) <= _RLE_EXPANSION * size:
+            # What the segment can become is bounded, so it may be decoded before its length is known.
+            values: Stored = np.frombuffer(decode_segment(segment), np.uint8)
+            return _of_rle_length(values, size)
+        values = np.frombuffer(decode_frame(_RLE_HEADER + segment, size, 8, "<"), np.uint8)
     except ValueError as error:
         raise _failed(f"RLE: {error}") from error
-    if 64 * len(segment) >= size + _RLE_SLACK:
-        try:
-            decode_frame(framed, size + _RLE_SLACK, 8, "<")
-        except ValueError:
-            return values
+    try:
+        decode_frame(_RLE_HEADER + segment, size + _RLE_SLACK, 8, "<")
+    except ValueError:
+        return values
+    raise _failed(f"its RLE segment decodes to more than the {size} bytes of a frame")
+
+
+def _of_rle_length(values: Stored, size: int) -> Stored:
+    """`values` without the few bytes that a padding may decode to."""
+    if len(values) < size:
+        raise _failed(f"its RLE segment decodes to {len(values)} of the {size} bytes of a frame")
+    if len(values) >= size + _RLE_SLACK:
         raise _failed(f"its RLE segment decodes to more than the {size} bytes of a frame")
-    return values
+    return values[:size]
 
 
 def _decode_deflate(data: bytes, description: PixelDescription) -> Stored:
