@@ -26,6 +26,7 @@ $(VENV)/.stamp: requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements.lock \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q segtools flows
 	@touch $@
 
 env-oracle: $(VENV)/.stamp-oracle  ## Add the peers (dcmqi, SimpleITK, atheris) for side-by-side runs

@@ -188,5 +188,6 @@ def test_show_of_no_dataset(tmp_path: Path) -> None:
 
 def test_run_into_a_foreign_folder(tmp_path: Path) -> None:
     (tmp_path / "thesis.docx").write_text("mine")
-    complains(idcseg("run", "demo", "-o", tmp_path, "--direct"), "output-not-ours", 2, "thesis.docx")
+    ran = idcseg("run", "totalsegmentator-20", "-o", tmp_path, "--direct")
+    complains(ran, "output-not-ours", 2, "thesis.docx")
     assert (tmp_path / "thesis.docx").read_text() == "mine"
