@@ -60,7 +60,6 @@ def _findings(stage: str, **entries: tuple[Severity, str, str]) -> dict[str, Cod
 
 
 CODES: dict[str, Code] = {
-    # fmt: off
     # --- usage -----------------------------------------------------------------------------------
     **_errors(
         "usage",
@@ -223,5 +222,4 @@ CODES: dict[str, Code] = {
         schema_violation=(Severity.CRITICAL, "A table breaks its own declaration.", "Re-run the cohort; report it."),
         undeclared_file=(Severity.HINT, "A file is in the dataset that no table names.", "Remove it, if it is not yours."),
     ),
-    # fmt: on
 }

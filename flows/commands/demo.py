@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,7 +63,8 @@ def demo(
         wrong.append(f"the run ended with {code}; {_PARTIAL} (partial) was expected")
     for line in wrong:
         note(f"unexpected: {line}")
-    summary_lines([("load it", f"python -c \"import segtools; print(segtools.open('{dataset}'))\"")])
+    load = f"import segtools; print(segtools.open('{dataset}').segments().slice(0, 3).to_pylist())"
+    summary_lines([("load it", f'{sys.executable} -c "{load}"')])
     return int(bool(wrong))
 
 
