@@ -14,6 +14,8 @@ import segtools
 from tests.flows.conftest import idcseg
 
 _SLIDE = "slide-microscopy"
+_WITHOUT_ROWS = {"highdicom__data__test_files__seg_image_grayscale_labeled.dcm"}
+"""A slide whose header names no segments: its series has a row, with the code, and no segment rows."""
 
 
 def _index_and_run(files: list[Path], folder: Path) -> tuple[Path, list[str]]:
@@ -47,7 +49,7 @@ def test_index_and_run(real_data: Path, tmp_path: Path) -> None:
         files = [real_data / name for name in later]
         round_number += 1
         assert round_number <= 5
-    assert seen == set(reference)
+    assert set(reference) - seen == _WITHOUT_ROWS
 
 
 def _compare(folder: Path, reference: dict[str, dict], by_md5: dict[str, str]) -> set[str]:
