@@ -64,7 +64,7 @@ CODES: dict[str, Code] = {
     **_errors(
         "usage",
         spec_unreadable=("The cohort file is no readable YAML.", "Mend the line named."),
-        spec_invalid=("A key or value of the cohort file is not allowed.", "Mend the key named; `idcseg plan --help` names the schema."),
+        spec_invalid=("A key or value of the cohort file is not allowed.", "Mend the key named; `idcseg schema` prints what is allowed."),
         settings_invalid=("A setting is unknown or has a value it cannot have.", "See config/default.yaml."),
         not_found=("A file, folder, dataset or cohort of that name does not exist.", "Check the name."),
         output_not_ours=("The output folder is not empty and holds no dataset.json of ours.", "Choose an empty folder."),
