@@ -203,7 +203,6 @@ CODES: dict[str, Code] = {
         padded_to_source=(Severity.INFO, "The mask was padded to the source grid.", "Nothing to do."),
         cropped_to_source=(Severity.WARNING, "Voxels outside the source grid were cut off.", "The number is recorded."),
         missing_preamble=(Severity.HINT, "The file lacks the DICOM preamble or its file meta group.", "Read by the data set itself."),
-        frames_ignored=(Severity.ERROR, "Frames could not be attributed and were left out.", "Broken at its source: report it."),
     ),
     # --- findings of check -----------------------------------------------------------------------
     **_findings(
