@@ -31,6 +31,7 @@ from segtools.select import LocalEngine, Sources
 from segtools.select.cohort import parse_spec
 from segtools.series import FetchedSeries, SelectedSeries
 from segtools.write.catalog import part_id
+from segtools.write.home import FolderHome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from segtools.run.batches import Batch
     from segtools.run.executor import Kind
     from segtools.run.process import Job
+    from segtools.write.layout import Layout
 
 SERIES = 126_051
 KINDS: tuple[Kind, ...] = ("threads", "processes", "dask")
@@ -83,10 +85,13 @@ def whole_run(folder: str) -> None:
     sources = Sources.of(spec, indexes=(root / "index",))
     config = RunConfig(sources, LocalEngine(), PipelineOptions(root / "scratch"))
     peaks = []
-    with CohortRun(spec, _COHORT, root / "dataset", config) as run, Ledger(run.layout.ledger) as ledger:
+    home = FolderHome(root / "dataset")
+    with CohortRun(spec, _COHORT, home, config) as run, Ledger(run.layout.ledger) as ledger:
         pending = run.pending()
         peaks.append(("selected", _peak_mb()))
-        for completed in run_batches(_Staging(run.job), cut(pending), ExecutorOptions("processes", 2)):
+        for completed in run_batches(
+            _Staging(run.job, run.layout), cut(pending), ExecutorOptions("processes", 2)
+        ):
             if completed.error is not None:
                 raise completed.error
             ledger.append(completed.result or [])
@@ -100,12 +105,12 @@ def whole_run(folder: str) -> None:
 class _Staging:
     """A worker that finds no files, and stages the rows that say so."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
+    def __init__(self, job: Job, layout: Layout) -> None:
+        self.job, self.layout = job, layout
 
     def __call__(self, batch: Batch) -> list[Outcome]:
-        done = [process_series(FetchedSeries(one), self.job) for one in batch.series]
-        stage_part(self.job, part_id(self.job.run, batch.id), done)
+        done = [process_series(FetchedSeries(one), self.job, self.layout) for one in batch.series]
+        stage_part(self.layout, part_id(self.job.run, batch.id), done)
         return [one.outcome for one in done]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import (
@@ -16,26 +16,27 @@ from prefect.artifacts import (
 )
 
 from flows.console import bytes_text
+from segtools.bucket import is_bucket_url
+from segtools.write.layout import Layout
 
 if TYPE_CHECKING:
     from segtools.report.summary import Summary
-    from segtools.write.layout import Layout
 
 _INTERVAL_S = 5.0
 
 
-def artifact_key(dataset: Path, what: str) -> str:
+def artifact_key(dataset: str, what: str) -> str:
     """Key of a dataset's artifact: its name, 6 digits that tell apart those of one name, and `what`."""
-    path = dataset.resolve()
-    name = re.sub(r"[^a-z0-9]+", "-", path.name.lower()).strip("-")[:40]
-    tag = hashlib.sha256(str(path).encode()).hexdigest()[:6]
+    place = dataset if is_bucket_url(dataset) else str(Path(dataset).resolve())
+    name = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(place).name.lower()).strip("-")[:40]
+    tag = hashlib.sha256(place.encode()).hexdigest()[:6]
     return "-".join(filter(None, ("idcseg", name, tag, what)))
 
 
 class ProgressArtifact:
     """A bar that is moved now and then: each update is a call of the server."""
 
-    def __init__(self, dataset: Path, total: int) -> None:
+    def __init__(self, dataset: str, total: int) -> None:
         self.total, self.done = total, 0
         self.last = time.monotonic()
         self.artifact: Any = None
@@ -52,14 +53,14 @@ class ProgressArtifact:
             update_progress_artifact(self.artifact, 100.0 * self.done / self.total)
 
 
-def show_summary(layout: Layout, summary: Summary) -> None:
+def show_summary(dataset: str, summary: Summary) -> None:
     """Make the table of outcomes and the markdown summary."""
     create_table_artifact(
         _outcome_rows(summary),
-        key=artifact_key(layout.root, "series"),
-        description=f"Series of {layout.root.name} by status and error code",
+        key=artifact_key(dataset, "series"),
+        description=f"Series of {PurePosixPath(dataset).name} by status and error code",
     )
-    create_markdown_artifact(_markdown(layout, summary), key=artifact_key(layout.root, "summary"))
+    create_markdown_artifact(_markdown(dataset, summary), key=artifact_key(dataset, "summary"))
 
 
 def _outcome_rows(summary: Summary) -> list[dict[str, Any]]:
@@ -79,14 +80,18 @@ def _outcome_rows(summary: Summary) -> list[dict[str, Any]]:
     return rows
 
 
-def _markdown(layout: Layout, summary: Summary) -> str:
-    report = layout.report.resolve()
+def _markdown(dataset: str, summary: Summary) -> str:
+    if is_bucket_url(dataset):
+        report = f"`{dataset}/report/report.html`"
+    else:
+        path = Layout(dataset).report.resolve()
+        report = f"[{path}]({path.as_uri()})"
     releases = ", ".join(f"v{version}" for version in summary.idc_versions) or "own archive"
     counts = ", ".join(f"{count:,} {status}" for status, count in summary.outcomes.items())
     lines = [
-        f"# {layout.root.name}",
+        f"# {PurePosixPath(dataset).name}",
         "",
-        f"- report: [{report}]({report.as_uri()})",
+        f"- report: {report}",
         f"- release: {releases}",
         f"- series: {counts}",
         f"- {summary.patient_count:,} patients, {summary.segment_count:,} segments, "

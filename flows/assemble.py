@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.console import note, progress
 from flows.settings import load_settings
+from segtools.bucket import is_bucket_url
 from segtools.run.cohort import CohortRun, RunConfig
 from segtools.run.sources import source_grids
 from segtools.select.cohort import cohort_file, load_spec
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def open_run(
     cohort: str,
-    dataset: Path,
+    dataset: str,
     config: Path | None = None,
     overrides: Sequence[str] = (),
     indexes: Sequence[Path] = (),
@@ -40,11 +41,11 @@ def open_run(
     spec = load_spec(cohort)
     path = cohort_file(cohort)
     text = path.read_text(encoding="utf-8-sig")
-    layout = Layout(dataset)
-    if path.resolve() == layout.document("cohort.yaml").resolve() and layout.manifest.is_file():
-        # The dataset's own copy: its name is not the file's.
+    layout = Layout(path.parent)
+    if path.name == layout.document("cohort.yaml").name and layout.manifest.is_file():
+        # A dataset's own copy: its name is not the file's.
         spec = spec.model_copy(update={"name": json.loads(layout.manifest.read_bytes())["name"]})
-    return CohortRun(spec, text, dataset, make_config(settings, spec, indexes), retry)
+    return CohortRun(spec, text, settings.make_home(dataset), make_config(settings, spec, indexes), retry)
 
 
 def run_stages(run: CohortRun) -> Summary:
@@ -62,7 +63,7 @@ def run_stages(run: CohortRun) -> Summary:
 
 def portable_parameters(
     cohort: str,
-    dataset: Path | str,
+    dataset: str,
     config: Path | str | None = None,
     overrides: Sequence[str] = (),
     indexes: Sequence[Path | str] = (),
@@ -73,7 +74,7 @@ def portable_parameters(
     """
     return {
         "cohort": str(Path(cohort).resolve()) if Path(cohort).is_file() else cohort,
-        "dataset": str(Path(dataset).resolve()),
+        "dataset": dataset if is_bucket_url(dataset) else str(Path(dataset).resolve()),
         "config": str(Path(config).resolve()) if config else None,
         "overrides": list(overrides),
         "index": [str(Path(path).resolve()) for path in indexes],

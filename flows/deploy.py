@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from prefect import get_client
@@ -12,10 +13,10 @@ from prefect.exceptions import ObjectNotFound
 from prefect.types.entrypoint import EntrypointType
 
 from flows.server import OFFLINE
+from segtools.bucket import is_bucket_url
 from segtools.errors import SpecError
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from uuid import UUID
 
     from prefect import Flow
@@ -137,6 +138,7 @@ def serve(flow: Flow[..., Any], name: str, parameters: dict[str, Any], schedule:
     )
 
 
-def deployment_name(dataset: Path) -> str:
-    """A deployment's name: the dataset folder's, without what Prefect forbids in names."""
-    return re.sub(r"[/%&<>]+", "-", dataset.resolve().name) or "dataset"
+def deployment_name(dataset: str) -> str:
+    """A deployment's name: the dataset's, without what Prefect forbids in names."""
+    path = PurePosixPath(dataset) if is_bucket_url(dataset) else Path(dataset).resolve()
+    return re.sub(r"[/%&<>]+", "-", path.name) or "dataset"

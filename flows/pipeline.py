@@ -67,7 +67,7 @@ def select(stage: Stage) -> int:
 def process(stage: Stage) -> int:
     """Fetch, decode and write the pending series, batch by batch; the number worked on."""
     total = len(stage.pending)
-    artifact = ProgressArtifact(stage.run.layout.root, total)
+    artifact = ProgressArtifact(stage.run.home.name, total)
     with progress("series", total) as advance:
 
         def on_outcome(outcome: Outcome) -> None:
@@ -83,7 +83,7 @@ def process_sharded(stage: Stage, parameters: dict[str, Any], count: int, pool: 
     total = len(stage.pending)
     if not total:
         return 0
-    artifact = ProgressArtifact(stage.run.layout.root, total)
+    artifact = ProgressArtifact(stage.run.home.name, total)
     sharded = ShardedRun(stage.run, parameters, shard_deployment(process_shard, pool))
     with progress("series", total) as advance:
 
@@ -122,7 +122,7 @@ def check(stage: Stage) -> int:
 def report(stage: Stage) -> Summary:
     """Write the report; the dataset in numbers, also as artifacts."""
     summary = stage.run.report()
-    show_summary(stage.run.layout, summary)
+    show_summary(stage.run.home.name, summary)
     return summary
 
 
@@ -142,7 +142,7 @@ def build_dataset(
     cohort : str
         Cohort file, or a name in `config/cohorts`.
     dataset : str
-        Dataset folder; made, or continued.
+        Dataset folder, or ``s3://bucket/name``; made, or continued.
     config : str, optional
         Settings file.
     overrides : list of str, optional
@@ -221,4 +221,4 @@ def _open(
 ) -> CohortRun:
     indexes = [Path(path) for path in index or ()]
     settings_file = Path(config) if config else None
-    return open_run(cohort, Path(dataset), settings_file, overrides or (), indexes, retry or ())
+    return open_run(cohort, dataset, settings_file, overrides or (), indexes, retry or ())

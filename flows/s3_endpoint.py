@@ -1,7 +1,7 @@
 """An S3 endpoint on loopback that serves a folder: for the demo, and to share an archive on one machine.
 
-It is `rclone serve s3`, read-only and anonymous; the folders directly below the one served are its
-buckets.
+It is `rclone serve s3`; the folders directly below the one served are its buckets. It is read-only and
+anonymous, unless a key is given.
 """
 
 from __future__ import annotations
@@ -51,13 +51,15 @@ def rclone() -> Path:
 
 
 @contextlib.contextmanager
-def serve_folder(folder: Path) -> Iterator[str]:
+def serve_folder(folder: Path, key: tuple[str, str] | None = None) -> Iterator[str]:
     """Serve `folder` as S3 on a free loopback port until the block ends.
 
     Parameters
     ----------
     folder : Path
         ``folder/bucket/key`` becomes ``s3://bucket/key``.
+    key : (str, str), optional
+        Access key and secret that requests must be signed with; then they may write.
 
     Yields
     ------
@@ -69,13 +71,14 @@ def serve_folder(folder: Path) -> Iterator[str]:
     EnvironmentProblem
         ``network-unavailable``: it did not start.
     """
+    access = ["--read-only"] if key is None else ["--auth-key", ",".join(key)]
     with tempfile.TemporaryFile("w+b") as log:
         process = subprocess.Popen(
             [
                 str(rclone()),
                 "serve",
                 "s3",
-                "--read-only",
+                *access,
                 "--config",
                 "",
                 "--addr",

@@ -15,12 +15,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, YamlConfigSettingsSource
 
+from segtools.bucket import BucketOptions, is_bucket_url
 from segtools.decode import DecodeOptions
 from segtools.errors import SpecError
 from segtools.fetch.s5cmd import FetchOptions
 from segtools.resources import folder
 from segtools.run.executor import ExecutorOptions
 from segtools.run.pipeline import PipelineOptions
+from segtools.write.home import FolderHome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from segtools.select import CohortSpec, Sources
     from segtools.select.engine import Engine
+    from segtools.write.home import Home
 
 PREFIX = "IDCSEG_"
 
@@ -59,9 +62,15 @@ class EngineSettings(_Section):
 
 
 class WriteSettings(_Section):
-    """How volumes are written."""
+    """How volumes are written, and how a bucket is reached that they go to."""
 
     compression_level: int = Field(1, ge=0, le=3)
+    endpoint: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    credentials_file: str | None = None
+    workers: int = Field(16, ge=1)
+    verify_md5: bool = True
 
 
 class RunSettings(_Section):
@@ -149,6 +158,18 @@ class Settings(BaseSettings):
             api_endpoint=engine.api_endpoint,
             price_usd_per_tib=engine.price_usd_per_tib,
         )
+
+    def make_home(self, dataset: str) -> Home:
+        """Where a dataset lives: a folder, or ``s3://bucket/name``."""
+        if not is_bucket_url(dataset):
+            return FolderHome(Path(dataset))
+        from segtools.write.bucket_home import BucketHome
+
+        return BucketHome(dataset, self.bucket_options())
+
+    def bucket_options(self) -> BucketOptions:
+        """How to reach the bucket of a dataset."""
+        return BucketOptions(**self.write.model_dump(exclude={"compression_level"}))
 
     def make_executor(self) -> ExecutorOptions:
         """Executor options; as many workers as cores, if none are given."""

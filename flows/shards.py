@@ -68,7 +68,9 @@ class ShardedRun:
         RunError
             ``shard-failed``: a shard failed, was cancelled, or was lost `ATTEMPTS` times.
         """
-        names = shards.plan(self.run.layout, series, count, self.id)
+        layout = self.run.layout
+        names = shards.plan(layout, series, count, self.id)
+        self.run.home.send(layout, *sorted(layout.shards.iterdir()))
         running: dict[str, _Running] = {}
         try:
             for name in names:
@@ -104,6 +106,7 @@ class ShardedRun:
             return
         if state.is_failed() or state.is_cancelled():
             raise RunError("shard-failed", f"Shard {shard.name}: {state.name}: {state.message}.")
+        self.run.home.bring(self.run.layout, self.run.layout.ledger)
         left = len(shards.remaining(self.run.layout, shard.name))
         if not left:
             del running[shard.name]
@@ -123,6 +126,7 @@ class ShardedRun:
         return time.monotonic() - shard.pending_since > _PENDING_LIMIT_S
 
     def _tell(self, advance: Callable[[int], None]) -> None:
+        self.run.home.bring(self.run.layout, self.run.layout.ledger)
         done = shards.recorded(self.run.layout, self.id)
         if done > self.seen:
             advance(done - self.seen)

@@ -6,11 +6,13 @@ Only the standard library is imported here; NumPy, Arrow and DuckDB come with th
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
+from segtools.bucket import Bucket, is_bucket_url
 from segtools.errors import DatasetError, MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from segtools.bucket import BucketOptions
     from segtools.nifti import NiftiImage
 
 MANIFEST = "dataset.json"
@@ -65,36 +68,72 @@ class Volume:
         return self.layers[0]
 
 
-def open_dataset(path: str | Path) -> Dataset:
-    """Open the dataset in folder `path`.
+def open_dataset(path: str | Path, bucket: BucketOptions | None = None) -> Dataset:
+    """Open the dataset in folder `path`, or in a bucket.
+
+    Of one in a bucket, tables and volumes are brought to a temporary folder when they are first asked
+    for; it vanishes when the dataset is closed.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder, or ``s3://bucket/name``.
+    bucket : BucketOptions, optional
+        Endpoint and credentials; default: AWS with those of the environment.
 
     Raises
     ------
     MissingError
-        ``not-found``: no dataset.json there.
+        ``not-found``: no dataset.json there, or the package obstore is not installed.
     DatasetError
         ``dataset-incompatible``: another format version. ``dataset-invalid``: dataset.json is
         unreadable, or a table is not the committed one.
+    EnvironmentProblem
+        ``access-denied``, ``bucket-missing``, ``network-unavailable``.
 
     Examples
     --------
     >>> with segtools.open("liver-ct") as dataset:  # doctest: +SKIP
     ...     large = dataset.segments("structure = 'liver' AND volume_ml > 1500")
     """
-    return Dataset(Path(path))
+    if not is_bucket_url(str(path)):
+        return Dataset(Path(path))
+    origin = Bucket(str(path), bucket)
+    folder = tempfile.TemporaryDirectory(prefix="idcseg-")
+    try:
+        dataset = Dataset(Path(folder.name), origin)
+    except BaseException:
+        folder.cleanup()
+        raise
+    dataset.temporary = folder
+    return dataset
 
 
 class Dataset:
-    """A committed dataset, read-only. See `open_dataset`."""
+    """A committed dataset, read-only. See `open_dataset`.
 
-    def __init__(self, root: Path) -> None:
+    Parameters
+    ----------
+    root : Path
+    origin : Bucket, optional
+        Where files are that are not in `root` yet.
+    """
+
+    def __init__(self, root: Path, origin: Bucket | None = None) -> None:
         self.root = root
-        self.manifest: dict[str, Any] = _manifest(root)
+        self.origin = origin
+        self.temporary: tempfile.TemporaryDirectory[str] | None = None
+        self.manifest: dict[str, Any] = _manifest(self._here(MANIFEST), self.name)
         self._verify()
+
+    @property
+    def name(self) -> str:
+        """The folder's path, or the bucket's URL."""
+        return self.origin.url if self.origin else str(self.root)
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{entry['rows']} {name}" for name, entry in self.manifest["tables"].items())
-        return f"Dataset({str(self.root)!r}: {rows})"
+        return f"Dataset({self.name!r}: {rows})"
 
     def __enter__(self) -> Self:
         return self
@@ -105,9 +144,17 @@ class Dataset:
         self.close()
 
     def close(self) -> None:
-        """Close the database connection, if one was opened."""
+        """Close the database connection, if one was opened; remove what was brought here."""
         if "connection" in self.__dict__:
             self.__dict__.pop("connection").close()
+        if self.temporary is not None:
+            self.temporary.cleanup()
+
+    def download(self) -> None:
+        """Bring every volume of a dataset in a bucket here; errors as in `open_dataset`."""
+        if self.origin is not None:
+            keys = [key for key in self.origin.list("volumes/") if not self._inside(key).exists()]
+            self.origin.all(self._here, keys)
 
     # --- tables ---------------------------------------------------------------------------------
 
@@ -151,7 +198,7 @@ class Dataset:
         except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:
             raise UsageError("filter-invalid", f"{error}".splitlines()[0], query=query) from error
         except duckdb.Error as error:
-            raise DatasetError("dataset-invalid", f"{self.root}: {error}", path=str(self.root)) from error
+            raise DatasetError("dataset-invalid", f"{self.name}: {error}", path=self.name) from error
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -166,7 +213,16 @@ class Dataset:
 
     def table_path(self, name: str) -> Path:
         """Path of a committed Parquet table."""
-        return self._inside(self.manifest["tables"][name]["path"])
+        entry = self.manifest["tables"][name]
+        path = self._here(entry["path"])
+        if self.origin is not None and path.exists() and path.stat().st_size != entry["bytes"]:
+            raise DatasetError(
+                "dataset-invalid",
+                f"{entry['path']} was replaced while the dataset was open.",
+                hint="Open it again.",
+                path=f"{self.name}/{entry['path']}",
+            )
+        return path
 
     def _select(self, table: str, where: str | None, columns: Sequence[str] | None) -> pa.Table:
         chosen = ", ".join('"{}"'.format(name.replace('"', '""')) for name in columns) if columns else "*"
@@ -298,7 +354,7 @@ class Dataset:
         from segtools.nifti import read
 
         try:
-            return read(self._inside(relative))
+            return read(self._here(relative))
         except FileNotFoundError as error:
             raise DatasetError("dataset-invalid", f"{relative} is missing.", path=relative) from error
 
@@ -311,17 +367,30 @@ class Dataset:
             )
         return self.root / parts
 
+    def _here(self, relative: str) -> Path:
+        """A file of the dataset, brought here if it has to be."""
+        path = self._inside(relative)
+        if self.origin is not None and not path.exists():
+            try:
+                self.origin.get(relative, path)
+            except MissingError:
+                return path  # whoever opens it says so
+        return path
+
     def _verify(self) -> None:
         """Tables have the committed size: sees an interrupted commit without reading them."""
-        for name, entry in self.manifest["tables"].items():
-            path = self.table_path(name)
+        there = self.origin.list("tables/") if self.origin else {}
+        for entry in self.manifest["tables"].values():
+            path = self._inside(entry["path"])
             size = path.stat().st_size if path.is_file() else None
+            if size is None and (listed := there.get(entry["path"])):
+                size = listed.size_bytes
             if size != entry["bytes"]:
                 raise DatasetError(
                     "dataset-invalid",
                     f"{entry['path']} has {size} bytes, {MANIFEST} says {entry['bytes']}: "
                     "a commit was cut short.",
-                    path=str(path),
+                    path=f"{self.name}/{entry['path']}",
                 )
 
 
@@ -330,14 +399,13 @@ def only_itself(path: Path) -> str:
     return "".join(f"[{char}]" if char in "[*?" else char for char in str(path))
 
 
-def _manifest(root: Path) -> dict[str, Any]:
+def _manifest(path: Path, name: str) -> dict[str, Any]:
     from segtools.schema import FORMAT_VERSION
 
-    path = root / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingError("not-found", f"{root} holds no {MANIFEST}.", path=str(root)) from error
+        raise MissingError("not-found", f"{name} holds no {MANIFEST}.", path=name) from error
     except ValueError as error:
         raise DatasetError("dataset-invalid", f"{path} is no JSON: {error}.", path=str(path)) from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format_version"), int):

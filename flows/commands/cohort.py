@@ -76,7 +76,7 @@ def run(
     cohort: str,
     /,
     *,
-    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    output: Annotated[str, Parameter(name=("--output", "-o"))],
     where: Where = Where(),
     direct: bool = False,
     json: bool = False,
@@ -90,7 +90,7 @@ def run(
     cohort
         Cohort file, or the name of one in config/cohorts.
     output
-        Dataset folder; made, or continued.
+        Dataset folder, or s3://bucket/name; made, or continued.
     where
         Sources and settings.
     direct
@@ -103,7 +103,7 @@ def run(
 
 def run_cohort(
     cohort: str,
-    output: Path,
+    output: str,
     where: Where,
     *,
     direct: bool = False,
@@ -111,6 +111,7 @@ def run_cohort(
     retry: tuple[str, ...] = (),
 ) -> int:
     """Run a cohort and show what came of it; the exit code."""
+    output = output.rstrip("/") or "/"
     if direct:
         from flows.assemble import open_run, run_stages
         from segtools.run.cohort import exit_code
@@ -126,7 +127,7 @@ def run_cohort(
     return int(result["exit_code"])
 
 
-def _run_flow(cohort: str, output: Path, where: Where, retry: tuple[str, ...]) -> dict[str, Any]:
+def _run_flow(cohort: str, output: str, where: Where, retry: tuple[str, ...]) -> dict[str, Any]:
     quiet_console()
     require_server(ephemeral=True)
     if not os.environ.get("PREFECT_API_URL"):
@@ -136,7 +137,7 @@ def _run_flow(cohort: str, output: Path, where: Where, retry: tuple[str, ...]) -
 
         result: dict[str, Any] = build_dataset(
             cohort=cohort,
-            dataset=str(output),
+            dataset=output,
             config=str(where.config) if where.config else None,
             overrides=list(where.set),
             index=[str(path) for path in where.index],
@@ -145,7 +146,7 @@ def _run_flow(cohort: str, output: Path, where: Where, retry: tuple[str, ...]) -
     return result
 
 
-def print_outcome(result: Mapping[str, Any], dataset: Path) -> None:
+def print_outcome(result: Mapping[str, Any], dataset: str) -> None:
     """The end table of a run: counts, failures with their reasons, and what to open."""
     series = result["outcomes"]
     print_rows(
@@ -173,9 +174,9 @@ def print_outcome(result: Mapping[str, Any], dataset: Path) -> None:
         print_rows(rows, ["code", "series", "example", "why"], title="Failed")
     summary_lines(
         [
-            ("tables", dataset / "tables"),
-            ("volumes", dataset / "volumes"),
-            ("report", dataset / "report" / "report.html"),
+            ("tables", f"{dataset}/tables"),
+            ("volumes", f"{dataset}/volumes"),
+            ("report", f"{dataset}/report/report.html"),
         ]
     )
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from flows.commands.cohort import print_outcome, run_cohort
-from flows.commands.where import Where
+from flows.commands.where import Where, temporary_folder
 from flows.console import bytes_text, duration_text, note, print_json, print_table, summary_lines
 from segtools.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from segtools.dataset import Dataset
+
 
 def show(
-    dataset: Path,
+    dataset: str,
     /,
     *,
     where: str | None = None,
@@ -32,7 +33,7 @@ def show(
     Parameters
     ----------
     dataset
-        Dataset folder.
+        Dataset folder, or s3://bucket/name.
     where
         SQL condition on the table's columns: "structure = 'liver' AND volume_ml > 1500".
     table
@@ -44,9 +45,7 @@ def show(
     json
         Machine-readable output.
     """
-    from segtools.dataset import open_dataset
-
-    with open_dataset(dataset) as opened:
+    with _opened(dataset) as opened:
         if where is None and not columns and table == "segments":
             from segtools.report.summary import summarize
 
@@ -68,21 +67,20 @@ _SHOWN = {
 }
 
 
-def check(dataset: Path, /, *, json: bool = False) -> int:
+def check(dataset: str, /, *, json: bool = False) -> int:
     """Read a dataset back and compare every file and row.
 
     Parameters
     ----------
     dataset
-        Dataset folder.
+        Dataset folder, or s3://bucket/name.
     json
         Machine-readable output.
     """
     from segtools.check import audit
     from segtools.codes import Severity
-    from segtools.dataset import open_dataset
 
-    with open_dataset(dataset) as opened:
+    with _opened(dataset) as opened:
         findings = audit(opened)
     rows = findings.to_pylist()
     if json:
@@ -94,38 +92,42 @@ def check(dataset: Path, /, *, json: bool = False) -> int:
     return int(any(Severity[row["severity"].upper()] >= Severity.ERROR for row in rows))
 
 
-def report(dataset: Path, /) -> None:
+def report(dataset: str, /) -> None:
     """Write a dataset's report again.
 
     Parameters
     ----------
     dataset
-        Dataset folder.
+        Dataset folder, or s3://bucket/name.
     """
-    from segtools.dataset import open_dataset
+    from flows.settings import load_settings
     from segtools.report.html import render
-    from segtools.write.layout import Layout
 
-    with open_dataset(dataset) as opened:
-        note(f"wrote {render(opened, Layout(dataset).report)}")
+    home = load_settings().make_home(dataset)
+    with home.opened(temporary_folder) as layout:
+        home.bring(layout, layout.manifest)
+        with home.dataset(layout) as opened:
+            render(opened, layout.report)
+        home.send(layout, layout.report)
+    note(f"wrote {dataset}/{layout.relative(layout.report)}")
 
 
-def status(dataset: Path, /, *, json: bool = False) -> None:
+def status(dataset: str, /, *, json: bool = False) -> None:
     """Where a dataset stands: running or not, what is done, what failed and why.
 
-    Reads the folder only, so it may be asked at any time and from any machine that sees it.
+    Reads its files only, so it may be asked at any time and from any machine that sees it.
 
     Parameters
     ----------
     dataset
-        Dataset folder.
+        Dataset folder, or s3://bucket/name.
     json
         Machine-readable output.
     """
+    from flows.settings import load_settings
     from segtools.run.status import read_status
-    from segtools.write.layout import Layout
 
-    found = read_status(Layout(dataset))
+    found = read_status(load_settings().make_home(dataset), temporary_folder)
     if json:
         print_json(found.to_dict())
         return
@@ -152,7 +154,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def retry(
-    dataset: Path,
+    dataset: str,
     /,
     *,
     code: Annotated[tuple[str, ...], Parameter(name=("--code", "-c"))] = (),
@@ -168,7 +170,7 @@ def retry(
     Parameters
     ----------
     dataset
-        Dataset folder.
+        Dataset folder, or s3://bucket/name.
     code
         Error code, as `idcseg status` lists them; may be repeated. Default: all of them.
     where
@@ -179,27 +181,36 @@ def retry(
         Machine-readable output.
     """
     from segtools.run.status import read_status
-    from segtools.write.layout import Layout
 
-    layout = Layout(dataset)
-    failures = read_status(layout).failures
-    cohort = layout.document("cohort.yaml")
-    if not (cohort.is_file() and layout.manifest.is_file()):
-        raise MissingError(
-            "not-found",
-            f"{dataset} was never committed, so it has no cohort.yaml.",
-            hint="Run `idcseg run` again: it continues.",
-            path=str(cohort),
-        )
-    if unknown := sorted(set(code) - failures.keys()):
-        near = get_close_matches(unknown[0], failures)
-        raise UsageError(
-            "not-found",
-            f"No series of {dataset} failed with {unknown[0]!r}.",
-            hint=f"Did you mean {near[0]!r}?" if near else f"Failed ones: {_counted(failures)}.",
-            value=unknown[0],
-        )
-    if not failures:
-        note(f"no series of {dataset} failed")
-        return 0
-    return run_cohort(str(cohort), dataset, where, direct=direct, json=json, retry=code or tuple(failures))
+    home = where.settings().make_home(dataset)
+    failures = read_status(home, temporary_folder).failures
+    with home.opened(temporary_folder) as layout:
+        cohort = layout.document("cohort.yaml")
+        home.bring(layout, layout.manifest, cohort)
+        if not (cohort.is_file() and layout.manifest.is_file()):
+            raise MissingError(
+                "not-found",
+                f"{dataset} was never committed, so it has no cohort.yaml.",
+                hint="Run `idcseg run` again: it continues.",
+                path=f"{dataset}/{cohort.name}",
+            )
+        if unknown := sorted(set(code) - failures.keys()):
+            near = get_close_matches(unknown[0], failures)
+            raise UsageError(
+                "not-found",
+                f"No series of {dataset} failed with {unknown[0]!r}.",
+                hint=f"Did you mean {near[0]!r}?" if near else f"Failed ones: {_counted(failures)}.",
+                value=unknown[0],
+            )
+        if not failures:
+            note(f"no series of {dataset} failed")
+            return 0
+        codes = code or tuple(failures)
+        return run_cohort(str(cohort), dataset, where, direct=direct, json=json, retry=codes)
+
+
+def _opened(dataset: str) -> Dataset:
+    from flows.settings import load_settings
+    from segtools.dataset import open_dataset
+
+    return open_dataset(dataset, load_settings().bucket_options())

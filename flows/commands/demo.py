@@ -54,7 +54,7 @@ def demo(
         report = build_index(archive, index, url_base="s3://")
         note("3 of 4  idcseg run demo: select, fetch, decode, write, check, report")
         code = run_cohort(
-            "demo", dataset, Where((index,), None, (f"fetch.endpoint={endpoint}",)), direct=direct
+            "demo", str(dataset), Where((index,), None, (f"fetch.endpoint={endpoint}",)), direct=direct
         )
     note("4 of 4  comparing with what was put in")
     rows, wrong = _compare(expected, report, dataset)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -23,7 +22,7 @@ def deploy(
     cohort: str,
     /,
     *,
-    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    output: Annotated[str, Parameter(name=("--output", "-o"))],
     cron: str = "0 5 * * *",
     timezone: str = "UTC",
     serve: bool = False,
@@ -43,7 +42,7 @@ def deploy(
     cohort
         Cohort file, or the name of one in config/cohorts.
     output
-        Dataset folder; made, or continued.
+        Dataset folder, or s3://bucket/name; made, or continued.
     cron
         When to look: minute, hour, day, month, weekday.
     timezone

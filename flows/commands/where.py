@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,8 @@ from cyclopts import Parameter
 from flows.console import note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flows.settings import Settings
     from segtools.select import CohortSpec, Selection
 
@@ -32,6 +36,13 @@ class Where:
         from flows.settings import load_settings
 
         return load_settings(self.config, self.set)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that vanishes with the block."""
+    with tempfile.TemporaryDirectory(prefix="idcseg-") as folder:
+        yield Path(folder)
 
 
 def select_cohort(cohort: str, where: Where) -> tuple[CohortSpec, Settings, Selection]:

@@ -73,6 +73,7 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> pa.Table:
     pyarrow.Table
         With the schema `segtools.schema.FINDINGS`; empty if all is as the tables say.
     """
+    dataset.download()
     broken = list(_altered(dataset)) or list(_tables(dataset))
     rows = [finding_row(f, seg_series_uid=None, seg_sop_uid=None) for f in broken]
     if broken:  # nothing that such tables say can be held against the files

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from segtools.codes import CODES
-from segtools.dataset import open_dataset
 from segtools.decode import DECODE_VERSION, DecodeOptions
 from segtools.errors import EnvironmentProblem, SegtoolsError, WriteError
 from segtools.fetch.s5cmd import FetchOptions
@@ -22,18 +22,16 @@ from segtools.run.executor import ExecutorOptions, run_batches
 from segtools.run.ledger import Ledger
 from segtools.run.pipeline import PipelineOptions
 from segtools.run.process import Job, process_series
+from segtools.run.scratch import leased
 from segtools.run.status import plan_run
 from segtools.run.worker import Worker, stage_part
 from segtools.series import FetchedSeries, iter_selection
 from segtools.write import catalog
 from segtools.write.instance import WriteOptions
-from segtools.write.layout import Layout
-from segtools.write.lock import locked
 from segtools.write.provenance import settings_hash, versions, write_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from segtools.decode.source import SourceGrid
@@ -43,6 +41,8 @@ if TYPE_CHECKING:
     from segtools.select import CohortSpec, Selection, Sources
     from segtools.select.engine import Engine
     from segtools.series import SelectedSeries
+    from segtools.write.home import Home
+    from segtools.write.layout import Layout
 
 _log = logging.getLogger(__name__)
 
@@ -84,14 +84,15 @@ class RunConfig:
 
 
 class CohortRun:
-    """One run of a cohort into a dataset folder.
+    """One run of a cohort into a dataset.
 
     Parameters
     ----------
     spec : CohortSpec
     cohort_text : str
         The cohort file as written; kept in the dataset.
-    dataset : Path
+    home : Home
+        Where the dataset lives.
     config : RunConfig
     retry : collection of str
         Error codes whose series are tried again, besides those of fetching.
@@ -106,24 +107,30 @@ class CohortRun:
         self,
         spec: CohortSpec,
         cohort_text: str,
-        dataset: Path,
+        home: Home,
         config: RunConfig,
         retry: Iterable[str] = (),
     ) -> None:
-        self.spec, self.cohort_text, self.config = spec, cohort_text, config
-        self.layout = Layout(dataset)
+        self.spec, self.cohort_text, self.home, self.config = spec, cohort_text, home, config
         self.retry = frozenset(retry)
         self.started = datetime.now(UTC)
         self.processed = 0
         self._held = ExitStack()
+        self._layout: Layout | None = None
         self.selection: Selection | None = None
         self.job = Job(
-            dataset,
             settings_hash(self.settings),
             config.decode,
             WriteOptions(spec.output.volumes, config.compression_level),
             config.source_grids if spec.output.grid == "source" else None,
         )
+
+    @property
+    def layout(self) -> Layout:
+        """The layout to work on; there is one while the run is entered, or looked at."""
+        if self._layout is None:
+            raise AssertionError("the run is not entered")
+        return self._layout
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -138,7 +145,9 @@ class CohortRun:
 
     def __enter__(self) -> Self:
         with ExitStack() as held:
-            held.enter_context(locked(self.layout))
+            held.enter_context(self.peek())
+            held.enter_context(self.home.locked(self.layout))
+            self.home.bring(self.layout)
             catalog.prepare(self.layout)
             self.job = replace(self.job, run=catalog.next_run(self.layout))
             self._held = held.pop_all()
@@ -148,6 +157,16 @@ class CohortRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.close()
+
+    @contextmanager
+    def peek(self) -> Iterator[Layout]:
+        """Look at the dataset without holding it; nothing is brought yet."""
+        with self.home.opened(partial(leased, self.config.pipeline.scratch)) as layout:
+            self._layout = layout
+            try:
+                yield layout
+            finally:
+                self._layout = None
 
     # --- stages -----------------------------------------------------------------------------------
 
@@ -170,6 +189,7 @@ class CohortRun:
             if self._is_open(series, done.get(series.seg_series_uid))
         ]
         plan_run(self.layout, self.job.run, pending)
+        self.home.send(self.layout, self.layout.plan)
         return pending
 
     def process(
@@ -187,12 +207,14 @@ class CohortRun:
         EnvironmentProblem, WriteError
             The disk is full, the network is gone: what is done stays, the next run continues.
         """
-        worker = Worker(self.job, self.config.fetch, self.config.pipeline)
+        worker = Worker(self.job, self.home, self.config.fetch, self.config.pipeline)
         batches = cut(series, self.config.batch_bytes, self.config.batch_series)
         with Ledger(self.layout.ledger, ledger) as records:
-            for completed in run_batches(worker, batches, self.config.executor):
+            completions = run_batches(worker, batches, self.config.executor)
+            for number, completed in enumerate(completions):
                 outcomes = self._outcomes(completed)
-                records.append(outcomes)
+                lines = records.append(outcomes)
+                self.home.log(self.layout, f"{ledger}.{records.epoch:06d}-{number:06d}", lines)
                 self.processed += len(outcomes)
                 for outcome in outcomes:
                     if outcome.status == "failed":
@@ -206,7 +228,9 @@ class CohortRun:
     def commit(self) -> dict[str, Any]:
         """Make everything staged one dataset; gives its dataset.json."""
         selection = self._selected()
-        return catalog.commit(
+        self.home.bring(self.layout, self.layout.staging)  # what workers elsewhere staged
+        parts = catalog.staged(self.layout)
+        committed = catalog.commit(
             self.layout,
             cohort=self.cohort_text,
             current=selection.series,
@@ -219,16 +243,19 @@ class CohortRun:
             },
             label_index=dict(self.spec.output.labels) or None,
         )
+        self.home.publish(self.layout, parts)
+        return committed
 
     def check(self) -> int:
         """Stage `check`: the catalog's rules, once per commit; the number of findings recorded now."""
         from segtools.check import check_catalog
 
-        with open_dataset(self.layout.root) as dataset:
+        with self.home.dataset(self.layout) as dataset:
             if dataset.manifest.get("is_checked"):
                 return 0
             findings = check_catalog(dataset)
         catalog.record_checks(self.layout, findings)
+        self.home.publish(self.layout, ())
         return len(findings)
 
     def report(self) -> Summary:
@@ -236,7 +263,7 @@ class CohortRun:
         from segtools.report.html import render
         from segtools.report.summary import summarize
 
-        with open_dataset(self.layout.root) as dataset:
+        with self.home.dataset(self.layout) as dataset:
             render(dataset, self.layout.report)
             summary = summarize(dataset)
         write_run(
@@ -247,6 +274,11 @@ class CohortRun:
         )
         with suppress(OSError):
             self.layout.plan.unlink()
+        self.home.bring(self.layout, self.layout.ledger)
+        if self.processed:
+            with Ledger(self.layout.ledger) as ledger:
+                ledger.compact()
+        self.home.finish(self.layout)
         return summary
 
     # --- parts ------------------------------------------------------------------------------------
@@ -272,9 +304,10 @@ class CohortRun:
         return [self._lost(series, completed.batch, error) for series in completed.batch.series]
 
     def _lost(self, series: SelectedSeries, batch: Batch, error: SegtoolsError) -> Outcome:
-        result = process_series(FetchedSeries(series, error=error), self.job)
         part = catalog.part_id(self.job.run, batch.id, is_last_word=True)
-        stage_part(self.job, part, [result])
+        with self.home.outbox(partial(leased, self.config.pipeline.scratch)) as layout:
+            result = process_series(FetchedSeries(series, error=error), self.job, layout)
+            stage_part(layout, part, [result])
         return replace(result.outcome, part=part)
 
 

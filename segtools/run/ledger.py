@@ -120,18 +120,19 @@ class Ledger:
             os.close(self._fd)
             self._fd = -1
 
-    def append(self, outcomes: Iterable[Outcome]) -> None:
-        """Record outcomes; they are on disk when this returns, errors as of the class."""
+    def append(self, outcomes: Iterable[Outcome]) -> bytes:
+        """Record outcomes; they are on disk when this gives the lines, errors as of the class."""
         end = os.fstat(self._fd).st_size
+        lines = [_line(self.epoch, outcome) for outcome in outcomes]
         try:
-            for outcome in outcomes:
-                line = _line(self.epoch, outcome)
+            for line in lines:
                 if os.write(self._fd, line) != len(line):
                     os.write(self._fd, line)  # a short write means a full disk: this says so
             os.fsync(self._fd)
         except OSError as error:
             os.ftruncate(self._fd, end)
             raise write_error(error, self.path) from error
+        return b"".join(lines)
 
     def latest(self) -> dict[str, Outcome]:
         """The last outcome of each series, by SeriesInstanceUID."""
@@ -140,16 +141,19 @@ class Ledger:
     def compact(self) -> int:
         """Rewrite the whole ledger as one record per series; the number of records.
 
-        Only for who holds the dataset: other writers' files are removed.
+        Only for who holds the dataset: other writers' files are removed. Errors as of the class.
         """
         outcomes = latest(self.folder)
         compacted = self.folder / "compacted.jsonl"
         with replacing(compacted) as file:
             file.writelines(_line(self.epoch, outcomes[uid]) for uid in sorted(outcomes))
-        for path in self.folder.glob("*.jsonl"):
-            if path not in (compacted, self.path):
-                path.unlink()
-        os.ftruncate(self._fd, 0)
+        try:
+            for path in self.folder.glob("*.jsonl"):
+                if path not in (compacted, self.path):
+                    path.unlink()
+            os.ftruncate(self._fd, 0)
+        except OSError as error:
+            raise write_error(error, self.path) from error
         self.epoch += 1
         return len(outcomes)
 

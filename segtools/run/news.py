@@ -7,10 +7,12 @@ import json
 from typing import TYPE_CHECKING
 
 from segtools.errors import DatasetError
+from segtools.schema import SERIES
 from segtools.write import catalog
 
 if TYPE_CHECKING:
     from segtools.run.cohort import CohortRun
+    from segtools.write.layout import Layout
 
 
 def news(run: CohortRun) -> str | None:
@@ -36,7 +38,12 @@ def news(run: CohortRun) -> str | None:
     SelectError, EnvironmentProblem
         The tables cannot be asked; see `segtools.select.select`.
     """
-    layout = run.layout
+    with run.peek() as layout:
+        run.home.bring(layout, layout.manifest, layout.table(SERIES.name), layout.staging)
+        return _news(run, layout)
+
+
+def _news(run: CohortRun, layout: Layout) -> str | None:
     if not layout.manifest.is_file():
         return "there is no dataset yet"
     try:

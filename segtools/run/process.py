@@ -11,7 +11,6 @@ from segtools.errors import SegError, SegtoolsError
 from segtools.finding import Finding
 from segtools.run.ledger import Outcome
 from segtools.write.instance import WriteOptions, write_instance
-from segtools.write.layout import Layout
 from segtools.write.rows import failed_rows, finding_row, series_row
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from segtools.decode.source import SourceGrid
     from segtools.series import FetchedSeries
+    from segtools.write.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,6 @@ class Job:
 
     Attributes
     ----------
-    dataset : Path
-        Dataset folder.
     settings_hash : str
         Of the settings the outputs depend on.
     decode : DecodeOptions
@@ -40,7 +38,6 @@ class Job:
         Number of the run among those that wait for the commit; orders what they staged.
     """
 
-    dataset: Path
     settings_hash: str
     decode: decode.DecodeOptions = field(default_factory=decode.DecodeOptions)
     write: WriteOptions = field(default_factory=WriteOptions)
@@ -58,8 +55,8 @@ class ProcessedSeries:
     findings: list[dict[str, Any]]
 
 
-def process_series(fetched: FetchedSeries, job: Job) -> ProcessedSeries:
-    """Decode every instance of a series, write its volumes, and give its rows.
+def process_series(fetched: FetchedSeries, job: Job, layout: Layout) -> ProcessedSeries:
+    """Decode every instance of a series, write its volumes into `layout`, and give its rows.
 
     An instance that cannot be read costs the series its good status, not the other instances theirs.
 
@@ -68,7 +65,7 @@ def process_series(fetched: FetchedSeries, job: Job) -> ProcessedSeries:
     EnvironmentProblem, WriteError
         Nobody's fault in the series: disk full, output not writable.
     """
-    progress = _Progress(fetched, job)
+    progress = _Progress(fetched, job, layout)
     if fetched.error is None:
         for paths, md5s in _instances(fetched):
             progress.instance(paths, md5s)
@@ -96,10 +93,9 @@ def _instances(fetched: FetchedSeries) -> list[tuple[list[Path], list[str]]]:
 class _Progress:
     """Rows gathered over the instances of one series."""
 
-    def __init__(self, fetched: FetchedSeries, job: Job) -> None:
-        self.fetched, self.job = fetched, job
+    def __init__(self, fetched: FetchedSeries, job: Job, layout: Layout) -> None:
+        self.fetched, self.job, self.layout = fetched, job, layout
         self.series = fetched.series
-        self.layout = Layout(job.dataset)
         self.error: SegtoolsError | None = fetched.error
         self.segments: list[dict[str, Any]] = []
         self.findings: list[dict[str, Any]] = []

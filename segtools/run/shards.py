@@ -158,7 +158,9 @@ def process(
             shard=shard,
         )
     run.job = replace(run.job, run=number)
-    return run.process(remaining(run.layout, shard), progress, ledger=f"{_LEDGER}{shard}-{attempt:02d}")
+    with run.peek() as layout:
+        run.home.bring(layout, layout.shards, layout.ledger)
+        return run.process(remaining(layout, shard), progress, ledger=f"{_LEDGER}{shard}-{attempt:02d}")
 
 
 def recorded(layout: Layout, run_id: str) -> int:

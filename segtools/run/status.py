@@ -1,4 +1,4 @@
-"""Where a dataset stands, read from its folder alone: lock, plan of the run, staged parts, tables, ledger."""
+"""Where a dataset stands, read from its files alone: lock, plan of the run, staged parts, tables, ledger."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from segtools.files import write_bytes
 from segtools.run.ledger import latest
 from segtools.schema import SERIES
 from segtools.write import catalog
-from segtools.write.lock import holder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from segtools.series import SelectedSeries
+    from segtools.write.home import Home, Scratch
     from segtools.write.layout import Layout
 
 
@@ -87,8 +87,14 @@ def plan_run(layout: Layout, number: int, series: Sequence[SelectedSeries]) -> N
     write_bytes(layout.plan, json.dumps(plan).encode())
 
 
-def read_status(layout: Layout) -> Status:
+def read_status(home: Home, scratch: Scratch) -> Status:
     """The present state; takes no lock, changes nothing.
+
+    Parameters
+    ----------
+    home : Home
+    scratch : callable
+        Makes a folder for what has to be brought here.
 
     Raises
     ------
@@ -97,13 +103,18 @@ def read_status(layout: Layout) -> Status:
     DatasetError
         ``dataset-invalid``: a table cannot be read.
     """
+    with home.opened(scratch) as layout:
+        tables = (layout.table(SERIES.name), layout.staging, layout.ledger)
+        home.bring(layout, layout.manifest, layout.plan, *tables)
+        return _read(layout, home)
+
+
+def _read(layout: Layout, home: Home) -> Status:
     manifest, plan = _json(layout.manifest), _json(layout.plan)
     parts = catalog.staged(layout)
-    held = holder(layout)
+    held = home.holder()
     if not (manifest or plan or parts or held):
-        raise MissingError(
-            "not-found", f"{layout.root} holds no dataset, not even one begun.", path=str(layout.root)
-        )
+        raise MissingError("not-found", f"{home.name} holds no dataset, not even one begun.", path=home.name)
     tables = {name: entry["rows"] for name, entry in manifest.get("tables", {}).items()}
     known = catalog.done(layout).values()
     outcomes = latest(layout.ledger).values() if layout.ledger.is_dir() else ()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from segtools.run.pipeline import Pipeline
 from segtools.run.process import process_series
+from segtools.run.scratch import leased
 from segtools.write.catalog import part_id, stage
-from segtools.write.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from segtools.run.ledger import Outcome
     from segtools.run.pipeline import PipelineOptions
     from segtools.run.process import Job, ProcessedSeries
+    from segtools.write.home import Home
+    from segtools.write.layout import Layout
 
 
 class Worker:
@@ -27,16 +29,18 @@ class Worker:
     Parameters
     ----------
     job : Job
+    home : Home
+        Where the outputs go.
     fetch : FetchOptions
     options : PipelineOptions
     """
 
-    def __init__(self, job: Job, fetch: FetchOptions, options: PipelineOptions) -> None:
-        self.job, self.fetch, self.options = job, fetch, options
+    def __init__(self, job: Job, home: Home, fetch: FetchOptions, options: PipelineOptions) -> None:
+        self.job, self.home, self.fetch, self.options = job, home, fetch, options
         self._pipelines: set[Pipeline[ProcessedSeries]] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.job, self.fetch, self.options)
+        return type(self), (self.job, self.home, self.fetch, self.options)
 
     def __call__(self, batch: Batch) -> list[Outcome]:
         """Outcomes of the batch's series; their rows are staged as the part they name.
@@ -46,14 +50,16 @@ class Worker:
         EnvironmentProblem, WriteError
             Nobody's fault in the batch: the run should stop.
         """
-        pipeline = Pipeline(partial(process_series, job=self.job), self.fetch, self.options)
-        self._pipelines.add(pipeline)
-        try:
-            results = pipeline(batch)
-        finally:
-            self._pipelines.discard(pipeline)
         part = part_id(self.job.run, batch.id)
-        stage_part(self.job, part, [item.result for item in results])
+        with self.home.outbox(partial(leased, self.options.scratch)) as layout:
+            process = partial(process_series, job=self.job, layout=layout)
+            pipeline = Pipeline(process, self.fetch, self.options)
+            self._pipelines.add(pipeline)
+            try:
+                results = pipeline(batch)
+            finally:
+                self._pipelines.discard(pipeline)
+            stage_part(layout, part, [item.result for item in results])
         return [
             replace(
                 item.result.outcome,
@@ -70,10 +76,10 @@ class Worker:
             pipeline.cancel()
 
 
-def stage_part(job: Job, part: str, processed: Sequence[ProcessedSeries]) -> None:
+def stage_part(layout: Layout, part: str, processed: Sequence[ProcessedSeries]) -> None:
     """Stage the rows of some processed series as one part; errors as in `stage`."""
     stage(
-        Layout(job.dataset),
+        layout,
         part,
         [item.series for item in processed],
         [row for item in processed for row in item.segments],

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segtools.codes import CODES
+from segtools.dataset import MANIFEST
 from segtools.errors import DatasetError
 from segtools.files import TEMPORARY_PREFIX, fsync_folder, replacing, sweep, write_bytes, write_error
 from segtools.schema import DATASET_TABLES, FINDINGS, FORMAT_VERSION, SEGMENTS, SELECTION, SERIES, Table
@@ -33,7 +34,7 @@ from segtools.write.sidecars import dump_json
 from segtools.write.tidy import stored, tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from segtools.write.layout import Layout
 
@@ -69,19 +70,10 @@ def prepare(layout: Layout) -> None:
     """
     try:
         layout.root.mkdir(parents=True, exist_ok=True)
-        foreign = sorted(
-            path.name
-            for path in layout.root.iterdir()
-            if path.name not in _OURS and not path.name.startswith(TEMPORARY_PREFIX)
-        )
+        names = {path.name for path in layout.root.iterdir()}
     except OSError as error:
         raise write_error(error, layout.root) from error
-    if foreign and not layout.manifest.exists():
-        raise DatasetError(
-            "output-not-ours",
-            f"{layout.root} holds {foreign[0]!r} and no {layout.manifest.name}.",
-            path=str(layout.root),
-        )
+    refuse_foreign(str(layout.root), names)
     try:
         layout.staging.mkdir(parents=True, exist_ok=True)
         homes = (layout.columns, layout.report, layout.ledger)
@@ -93,6 +85,19 @@ def prepare(layout: Layout) -> None:
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise write_error(error, layout.staging) from error
+
+
+def refuse_foreign(where: str, names: Collection[str]) -> None:
+    """Refuse a place that holds other things and no dataset; `names` are those at its top.
+
+    Raises
+    ------
+    DatasetError
+        ``output-not-ours``.
+    """
+    foreign = sorted(name for name in names if name not in _OURS and not name.startswith(TEMPORARY_PREFIX))
+    if foreign and MANIFEST not in names:
+        raise DatasetError("output-not-ours", f"{where} holds {foreign[0]!r} and no {MANIFEST}.", path=where)
 
 
 def stage(

@@ -92,7 +92,7 @@ def _claim(descriptor: int, path: Path) -> bool:
             break
         except BlockingIOError:
             if is_last:
-                raise _refusal(path, _holder(descriptor)) from None
+                raise refusal(str(path.parent), path.name, _holder(descriptor)) from None
             time.sleep(_GLANCE_S)
     try:
         if not os.path.samestat(os.fstat(descriptor), path.stat()):
@@ -101,28 +101,38 @@ def _claim(descriptor: int, path: Path) -> bool:
         return False
     holder = _holder(descriptor)
     if holder and holder.get("host") != socket.gethostname():  # here the kernel says: dead
-        raise _refusal(path, holder)
-    mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": datetime.now(UTC).isoformat()}
+        raise refusal(str(path.parent), path.name, holder)
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(mine).encode(), 0)
+    os.pwrite(descriptor, json.dumps(myself()).encode(), 0)
     os.fsync(descriptor)
     return True
 
 
 def _holder(descriptor: int) -> dict[str, Any]:
+    return read_holder(os.pread(descriptor, 4096, 0))
+
+
+def myself() -> dict[str, Any]:
+    """What a lock says of its holder."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": datetime.now(UTC).isoformat()}
+
+
+def read_holder(text: bytes) -> dict[str, Any]:
+    """What a lock says; empty if it is no lock's text."""
     try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
+        holder = json.loads(text)
     except ValueError:
         return {}
     return holder if isinstance(holder, dict) else {}
 
 
-def _refusal(path: Path, holder: dict[str, Any]) -> DatasetError:
+def refusal(dataset: str, lock: str, holder: dict[str, Any]) -> DatasetError:
+    """The error for a dataset that another run holds."""
     who = ", ".join(f"{key} {holder[key]}" for key in ("host", "pid", "started") if key in holder)
     return DatasetError(
         "dataset-locked",
-        f"{path.parent} is held by another run ({who or 'unknown'}).",
-        hint=f"Wait for it, or stop it; if it is surely dead, remove {path.name}.",
-        path=str(path),
+        f"{dataset} is held by another run ({who or 'unknown'}).",
+        hint=f"Wait for it, or stop it; if it is surely dead, remove {lock}.",
+        path=dataset,
         holder=holder,
     )

@@ -50,24 +50,39 @@ def tidy(layout: Layout, touched: Mapping[str, str], folders: Container[str]) ->
 
 def stored(layout: Layout, series: Container[str]) -> Iterator[tuple[str, set[str]]]:
     """Each of the `series` that has files, and their names, from the committed segments table."""
-    columns = ["volume_path", "mask_path", "fraction_path"]
     names: dict[str, set[str]] = {}
+    for rows in _files(layout):
+        last = ""
+        for uid, paths in rows:
+            last = uid
+            if uid in series:
+                names.setdefault(uid, set()).update(path.rpartition("/")[2] for path in paths)
+        rest = {last: names.pop(last)} if last in names else {}  # whose rows may go on in the next batch
+        yield from names.items()
+        names = rest
+    yield from names.items()
+
+
+def named(layout: Layout) -> set[str]:
+    """Relative paths of all files that the committed segments table names, and their sidecars."""
+    return {path for rows in _files(layout) for _, paths in rows for path in paths}
+
+
+def _files(layout: Layout) -> Iterator[list[tuple[str, set[str]]]]:
+    """Series and relative paths, a batch of rows of the segments table at a time, in its order."""
+    columns = ["volume_path", "mask_path", "fraction_path"]
     with pq.ParquetFile(layout.table(SEGMENTS.name)) as file:
         for batch in file.iter_batches(_BATCH, columns=["seg_series_uid", "seg_sop_uid", *columns]):
-            if not batch.num_rows:
-                continue
-            # Segments name the same few files, so the groups are few.
+            # Segments name the same few files, so the groups are few; they keep the rows' order.
             groups = pa.Table.from_batches([batch]).group_by(batch.schema.names).aggregate([])
+            found = []
             for row in groups.to_pylist():
-                stored = {path.rpartition("/")[2] for column in columns if (path := row[column])}
-                if stored and row["seg_series_uid"] in series:
-                    stored |= _sidecars(row["seg_sop_uid"])
-                    names.setdefault(row["seg_series_uid"], set()).update(stored)
-            last = batch["seg_series_uid"][-1].as_py()  # whose rows may go on in the next batch
-            rest = {last: names.pop(last)} if last in names else {}
-            yield from names.items()
-            names = rest
-    yield from names.items()
+                paths = {path for column in columns if (path := row[column])}
+                if paths:
+                    folder = next(iter(paths)).rpartition("/")[0]
+                    paths |= {layout.within(folder, name) for name in _sidecars(row["seg_sop_uid"])}
+                found.append((row["seg_series_uid"], paths))
+            yield found
 
 
 def _sidecars(sop_instance_uid: str) -> set[str]:

@@ -13,10 +13,9 @@ import segtools
 from segtools.decode import DecodeOptions
 from segtools.errors import DatasetError
 from segtools.run.ledger import latest
-from segtools.run.status import read_status
 from segtools.write.layout import Layout
 from segtools.write.lock import holder
-from tests.run.whole import COHORT, KILLED, complete, content, ended, in_child, make_place
+from tests.run.whole import COHORT, KILLED, complete, content, ended, in_child, make_place, status_of
 
 
 @pytest.fixture
@@ -175,12 +174,12 @@ def test_an_abandoned_run_is_continued(place, tmp_path):
     dataset = tmp_path / "dataset"
     with place.run(dataset) as abandoned:
         abandoned.process(abandoned.pending()[:2])
-    status = read_status(Layout(dataset))
+    status = status_of(dataset)
     assert (status.state, status.staged_series, status.pending_series) == ("interrupted", 2, 2)
     run = place.run(dataset)
     complete(run)
     assert run.processed == 2
-    status = read_status(Layout(dataset))
+    status = status_of(dataset)
     assert (status.state, status.staged_series, status.pending_series) == ("idle", 0, None)
     assert status.failures == {"truncated": 1}
     assert status.bytes_in == sum(one.bytes_in for one in latest(Layout(dataset).ledger).values()) > 0
@@ -196,14 +195,14 @@ def test_a_second_run_is_refused_and_disturbs_nothing(place, tmp_path):
         assert caught.value.code == "dataset-locked"
         assert caught.value.attrs["holder"]["pid"] == os.getpid()
         assert half_written.exists()
-        assert read_status(Layout(dataset)).state == "running"
+        assert status_of(dataset).state == "running"
         first.process(first.pending())
-        status = read_status(Layout(dataset))
+        status = status_of(dataset)
         assert (status.state, status.staged_series, status.pending_series) == ("running", 4, 0)
         assert status.rate_bytes_s > 0
         assert status.eta_s == 0
         first.commit()
-    assert read_status(Layout(dataset)).holder is None
+    assert status_of(dataset).holder is None
 
 
 def test_a_killed_holder_blocks_nobody(place, tmp_path):

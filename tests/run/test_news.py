@@ -19,6 +19,7 @@ from segtools.run.executor import ExecutorOptions
 from segtools.run.news import news
 from segtools.run.pipeline import PipelineOptions
 from segtools.select import LocalEngine, Sources, parse_spec
+from segtools.write.home import FolderHome
 
 TEXT = "structures: [liver]\n"
 
@@ -33,7 +34,7 @@ def cohort(
         pipeline=PipelineOptions(dataset.parent / "scratch"),
         executor=ExecutorOptions("serial", 1),
     )
-    return CohortRun(spec, text, dataset, replace(options, **config))
+    return CohortRun(spec, text, FolderHome(dataset), replace(options, **config))
 
 
 @pytest.fixture(scope="module")
@@ -120,11 +121,12 @@ def test_an_idc_release(world: Path, dataset: Path) -> None:
 
 def test_a_shard_under_other_settings_is_refused(world: Path, dataset: Path) -> None:
     run = cohort(dataset, world / "index")
-    (name,) = shards.plan(run.layout, run.pending() or list(_all(run)), 1, "run")
+    with run.peek() as layout:
+        (name,) = shards.plan(layout, run.pending() or list(_all(run)), 1, "run")
     with pytest.raises(RunError) as caught:
         shards.process(run, name, 1, 1, "0" * 16)
     assert caught.value.code == "shard-mismatch"
-    assert not list(run.layout.ledger.glob("shard-*"))
+    assert not list(layout.ledger.glob("shard-*"))
 
 
 def _all(run: CohortRun):

@@ -10,6 +10,7 @@ import pytest
 from segtools.decode.source import SourceGrid
 from segtools.run.process import Job, process_series
 from segtools.series import FetchedSeries
+from segtools.write.layout import Layout
 from tests.factories.case import masks
 from tests.factories.dataset import make_series
 from tests.factories.seg import UID, SegFactory, source_uid
@@ -26,8 +27,8 @@ def run(tmp_path):
         path = tmp_path / "a.dcm"
         path.write_bytes(seg.build())
         series = replace(make_series(), source_series_uid=source)
-        job = Job(tmp_path / "dataset", "0" * 8, source_grids=grids)
-        return process_series(FetchedSeries(series, (path,), ("0" * 32,)), job)
+        job = Job("0" * 8, source_grids=grids)
+        return process_series(FetchedSeries(series, (path,), ("0" * 32,)), job, Layout(tmp_path / "dataset"))
 
     return process
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,10 @@ from segtools.index import build_index
 from segtools.run.cohort import CohortRun, RunConfig
 from segtools.run.executor import ExecutorOptions
 from segtools.run.pipeline import PipelineOptions
+from segtools.run.status import read_status
 from segtools.select import LocalEngine, Sources
 from segtools.select.cohort import parse_spec
+from segtools.write.home import FolderHome
 from tests.factories.seg import SegFactory
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
     from segtools.report.summary import Summary
     from segtools.run.executor import Kind
+    from segtools.run.status import Status
+    from segtools.write.home import Home
 
 COHORT = "collections: [tiny]\nsource: {idc: false}\n"
 KILLED = -signal.SIGKILL
@@ -81,7 +86,7 @@ class Place:
 
     def run(
         self,
-        dataset: Path,
+        dataset: Path | Home,
         *,
         kind: Kind = "serial",
         cohort: str = COHORT,
@@ -99,7 +104,8 @@ class Place:
             executor=ExecutorOptions(kind, workers=2),
             batch_series=2,
         )
-        return CohortRun(spec, cohort, dataset, replace(config, **changes), retry)
+        home = FolderHome(dataset) if isinstance(dataset, Path) else dataset
+        return CohortRun(spec, cohort, home, replace(config, **changes), retry)
 
 
 def make_place(root: Path, count: int = 5, url_base: str | None = None) -> Place:
@@ -119,6 +125,11 @@ def content(dataset: Path) -> dict[str, str]:
         if path.is_file()
         and not (name := path.relative_to(dataset).as_posix()).startswith(("runs/", ".lock"))
     }
+
+
+def status_of(dataset: Path) -> Status:
+    """Where a dataset stands."""
+    return read_status(FolderHome(dataset), nullcontext)
 
 
 def in_child(action: Callable[[], object], log: Path) -> int:

@@ -1,0 +1,343 @@
+"""Datasets in a bucket: byte for byte those of a folder, whatever is cut short."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+
+import segtools
+from flows.s3_endpoint import serve_folder
+from segtools.bucket import Bucket, BucketOptions
+from segtools.check import audit
+from segtools.errors import DatasetError, EnvironmentProblem, MissingError, UsageError, WriteError
+from segtools.run import shards
+from segtools.run.pipeline import PipelineOptions
+from segtools.run.status import read_status
+from segtools.write import bucket_lock
+from segtools.write.bucket_home import BucketHome
+from tests.run.gate import KEY, Gate
+from tests.run.whole import complete, content, make_place
+
+pytest.importorskip("obstore")
+KILLS = int(os.environ.get("IDCSEG_KILLS", "50"))
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "outputs").mkdir()
+    with serve_folder(folder, KEY) as url, Gate(url, folder) as gate:
+        yield gate
+
+
+@pytest.fixture(autouse=True)
+def _open(request):
+    if "gate" in request.fixturenames:
+        gate = request.getfixturevalue("gate")
+        gate.open()
+        gate.knows_conditions = True
+
+
+@pytest.fixture(scope="module")
+def options(gate, tmp_path_factory):
+    path = tmp_path_factory.mktemp("keys") / "credentials"
+    path.write_text(f"[outputs]\naws_access_key_id = {KEY[0]}\naws_secret_access_key = {KEY[1]}\n")
+    return BucketOptions(endpoint=gate.url, profile="outputs", credentials_file=str(path), workers=4)
+
+
+@pytest.fixture
+def home(options, request):
+    """An empty place in the bucket."""
+    name = "".join(c if c.isalnum() else "-" for c in request.node.name)
+    return BucketHome(f"s3://outputs/cohorts/{name}", options)
+
+
+@pytest.fixture
+def place(tmp_path):
+    return make_place(tmp_path, 4)
+
+
+def stored(gate, home):
+    """The dataset as it lies in the bucket."""
+    return gate.folder / home.bucket.name / home.bucket.prefix
+
+
+def puts(gate):
+    return [path for method, path in gate.changes if method == "PUT"]
+
+
+def status_of(home, tmp_path):
+    (tmp_path / "look").mkdir(exist_ok=True)
+    return read_status(home, lambda: nullcontext(tmp_path / "look"))
+
+
+@pytest.mark.parametrize("kind", ["serial", "threads", "processes"])
+def test_the_same_bytes_as_in_a_folder(place, gate, home, tmp_path, kind):
+    complete(place.run(tmp_path / "folder"))
+    complete(place.run(home, kind=kind))
+    assert content(stored(gate, home)) == content(tmp_path / "folder")
+    assert not list(stored(gate, home).glob("tables/.staging/**/*.parquet"))
+    runs = {path.name for path in (stored(gate, home) / "runs").rglob("*") if path.is_file()}
+    assert sum(name.endswith(".json") for name in runs) == 1  # no plan is left
+    assert {name for name in runs if name.endswith(".jsonl")} == {"compacted.jsonl"}
+    assert not [path for path in place.root.glob("scratch/*") if path.is_dir()]
+
+
+def test_nothing_new_writes_nothing(place, gate, home):
+    complete(place.run(home))
+    gate.open()
+    run = place.run(home)
+    complete(run)
+    assert run.processed == 0
+    changed = {path.rpartition("/")[2] for path in puts(gate)}
+    assert {name for name in changed if not name.endswith(".json")} <= {".lock"}
+    assert "dataset.json" not in changed
+
+
+def test_what_changed_waits_for_the_commit(place, gate, home, tmp_path):
+    """Series 1 is new, 0 has other voxels, 2 is gone: the last commit stays readable until the next."""
+    complete(place.run(home))
+    before = content(stored(gate, home))
+    place.series(0, seed=1)
+    place.series(9)
+    place.file(2).unlink()
+    place.reindex()
+    with place.run(home) as run:
+        run.process(run.pending())
+        now = content(stored(gate, home))
+        assert {name: now.get(name) for name in before} == before
+        assert any("/.staging/volumes/" in name for name in now)
+        with segtools.open(home.name, home.bucket.options) as opened:
+            assert set(audit(opened)["rule"].to_pylist()) == {"undeclared-file"}  # of the new series
+    status = status_of(home, tmp_path)
+    assert (status.state, status.staged_series, status.committed_series) == ("interrupted", 2, 4)
+    continued = place.run(home)
+    complete(continued)
+    assert continued.processed == 0
+    complete(place.run(tmp_path / "folder"))  # which never had series 2
+    volumes = {name: digest for name, digest in content(stored(gate, home)).items() if "volumes/" in name}
+    wanted = content(tmp_path / "folder")
+    assert volumes == {name: digest for name, digest in wanted.items() if "volumes/" in name}
+
+
+def test_a_write_that_stays_the_same_is_not_waiting(place, gate, home):
+    complete(place.run(home))
+    home.bucket.delete(["dataset.json", *home.bucket.list("tables/")])  # so that all is done again
+    before = content(stored(gate, home))
+    with place.run(home) as run:
+        gate.open()
+        run.process(run.pending())
+    assert not [path for path in puts(gate) if path.endswith(".nii.gz")]
+    assert {name for name in content(stored(gate, home)) if "volumes/" in name} == {
+        name for name in before if "volumes/" in name
+    }
+
+
+def test_shut_at_every_change_in_turn(place, gate, options, tmp_path):
+    """From one request on nothing gets through; the next run completes to the undisturbed bytes."""
+    complete(place.run(tmp_path / "first"))
+    counted = BucketHome("s3://outputs/shut/counted", options)
+    complete(place.run(counted))
+    place.series(0, seed=1)
+    place.series(9)
+    place.reindex()
+    gate.open()
+    complete(place.run(counted))
+    total = len(gate.changes)
+    expected = content(stored(gate, counted))
+    stride = 1 if KILLS > 50 else max(1, total // 9)
+    seen = set()
+    for number in range(1, total + 1, stride):
+        home = BucketHome(f"s3://outputs/shut/{number}", options)
+        for name, path in _files(tmp_path / "first"):
+            home.bucket.put(name, path)
+        gate.open()
+        gate.shut_at = number
+        with pytest.raises(EnvironmentProblem) as caught:
+            complete(place.run(home))
+        assert caught.value.code == "access-denied"
+        seen.add(gate.changes[number - 1][0])
+        gate.open()
+        assert reads_or_says_so(home)
+        complete(place.run(home))
+        assert content(stored(gate, home)) == expected, number
+    assert seen >= {"PUT"}
+
+
+def reads_or_says_so(home):
+    try:
+        with segtools.open(home.name, home.bucket.options) as opened:
+            return set(audit(opened)["rule"].to_pylist()) <= {"undeclared-file"}
+    except DatasetError as error:
+        return error.code == "dataset-invalid"
+
+
+def _files(dataset):
+    for name in content(dataset):
+        yield name, dataset / name
+
+
+def test_shards_share_nothing_but_the_bucket(place, gate, home, tmp_path):
+    complete(place.run(tmp_path / "folder"))
+    with place.run(home) as run:
+        names = shards.plan(run.layout, run.pending(), 2, "run")
+        home.send(run.layout, *run.layout.shards.iterdir())
+        for name in names:
+            there = place.run(
+                BucketHome(home.name, home.bucket.options), pipeline=PipelineOptions(tmp_path / name)
+            )
+            assert shards.process(there, name, 1, run.job.run, run.job.settings_hash) == 2
+            again = place.run(home, pipeline=PipelineOptions(tmp_path / name))
+            assert shards.process(again, name, 2, run.job.run, run.job.settings_hash) == 0
+        home.bring(run.layout, run.layout.ledger)
+        assert shards.recorded(run.layout, "run") == 4
+        shards.clear(run.layout)
+        run.commit()
+        run.check()
+        run.report()
+    assert content(stored(gate, home)) == content(tmp_path / "folder")
+    assert not list((stored(gate, home) / "runs").glob("shards/*"))
+
+
+@pytest.mark.parametrize("knows_conditions", [True, False])
+def test_a_second_run_is_refused(place, gate, home, knows_conditions):
+    gate.knows_conditions = knows_conditions
+    with place.run(home) as run:
+        with pytest.raises(DatasetError, match=f"pid {os.getpid()}") as caught, place.run(home):
+            pass
+        assert caught.value.code == "dataset-locked"
+        assert home.holder()["pid"] == os.getpid()
+        run.process(run.pending())
+        run.commit()
+    assert home.holder() is None
+    assert not (stored(gate, home) / ".lock").exists()
+
+
+@pytest.mark.parametrize("knows_conditions", [True, False])
+def test_two_that_start_at_once(gate, home, knows_conditions, monkeypatch):
+    """Both saw no lock: the other's comes before ours, or, where no condition is known, over it."""
+    gate.knows_conditions = knows_conditions
+    theirs = json.dumps({"host": "elsewhere", "pid": 1}).encode()
+    create, pauses = Bucket.create, []
+
+    def second(bucket, key, content):
+        if knows_conditions:
+            monkeypatch.setattr(Bucket, "create", create)
+            bucket.put(key, theirs)
+        return create(bucket, key, content)
+
+    def pause(seconds):
+        pauses.append(seconds)
+        home.bucket.put(bucket_lock.KEY, theirs)
+
+    monkeypatch.setattr(Bucket, "create", second)
+    monkeypatch.setattr(bucket_lock.time, "sleep", pause)
+    with pytest.raises(DatasetError, match="elsewhere"), home.locked(None):
+        pass
+    assert len(pauses) == (not knows_conditions)
+    assert home.bucket.get_bytes(bucket_lock.KEY) == theirs
+
+
+def test_the_lock_of_the_dead(gate, home):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    mine = bucket_lock.myself()
+    for dead in ({"pid": child}, {"token": "of a container before this one"}):
+        home.bucket.put(bucket_lock.KEY, json.dumps(mine | dead).encode())
+        with home.locked(None):
+            assert home.holder()["pid"] == os.getpid()
+        assert home.holder() is None
+    for text in (json.dumps(mine | {"host": "elsewhere"}), "no lock of ours"):
+        home.bucket.put(bucket_lock.KEY, text.encode())
+        with pytest.raises(DatasetError) as caught, home.locked(None):
+            pass
+        assert caught.value.code == "dataset-locked"
+
+
+def test_a_foreign_prefix_is_refused(place, gate, home):
+    home.bucket.put("somebody/elses.txt", b"1")
+    with pytest.raises(DatasetError) as caught, place.run(home):
+        pass
+    assert caught.value.code == "output-not-ours"
+    assert "'somebody'" in str(caught.value)
+    assert [name for name in stored(gate, home).iterdir() if name.name != "somebody"] == []
+
+
+def test_reading_from_the_bucket(place, gate, home, tmp_path):
+    complete(place.run(home))
+    complete(place.run(tmp_path / "folder"))
+    with segtools.open(home.name, home.bucket.options) as there, segtools.open(tmp_path / "folder") as here:
+        assert there.segments().equals(here.segments())
+        row = here.segments("volume_path IS NOT NULL").to_pylist()[0]
+        assert (there.mask(row) == here.mask(row)).all()
+        assert home.name in repr(there)
+        assert audit(there).num_rows == 0
+        folder = there.root
+    assert not folder.exists()
+    home.bucket.delete([row["volume_path"]])
+    with segtools.open(home.name, home.bucket.options) as there:
+        assert "file-missing" in set(audit(there)["rule"].to_pylist())
+        with pytest.raises(DatasetError, match="missing"):
+            there.mask(row)
+
+
+def test_a_table_replaced_meanwhile_is_told(place, gate, home):
+    complete(place.run(home))
+    with segtools.open(home.name, home.bucket.options) as opened:
+        key = "tables/segments.parquet"
+        home.bucket.put(key, home.bucket.get_bytes(key) + b"more")
+        with pytest.raises(DatasetError, match="replaced while") as caught:
+            opened.segments()
+    assert caught.value.code == "dataset-invalid"
+    with pytest.raises(DatasetError, match="cut short"):
+        segtools.open(home.name, home.bucket.options)
+
+
+def test_other_bytes_arrive(place, gate, home):
+    gate.spoil = ".nii.gz"
+    with pytest.raises(WriteError) as caught:
+        complete(place.run(home))
+    assert caught.value.code == "write-failed"
+    assert home.bucket.options.verify_md5
+    gate.open()
+    complete(place.run(home))
+    with segtools.open(home.name, home.bucket.options) as opened:
+        assert audit(opened).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://", "s3:///x", "s3://UPPER/x", "s3://b/../x", "s3://bucket/a//b", "s3://bucket/./x", "s3:"]
+)
+def test_no_such_place(url):
+    with pytest.raises(UsageError) as caught:
+        Bucket(url)
+    assert caught.value.code == "unsafe-url"
+
+
+def test_a_path_that_lost_a_slash():
+    assert Bucket("s3:/outputs/cohorts/").url == "s3://outputs/cohorts"
+
+
+def test_what_the_endpoint_refuses(gate, options, tmp_path):
+    with pytest.raises(MissingError, match="s3://outputs/none holds no"):
+        segtools.open("s3://outputs/none", options)
+    with pytest.raises(EnvironmentProblem) as caught:
+        Bucket("s3://no-such-bucket/x", options).put("a", b"1")
+    assert caught.value.code == "bucket-missing"
+    with pytest.raises(EnvironmentProblem) as caught:
+        Bucket("s3://no-such-bucket/x", options).list()
+    assert caught.value.code == "bucket-missing"
+    path = tmp_path / "wrong"
+    path.write_text("[default]\naws_access_key_id = somebody\naws_secret_access_key = else\n")
+    wrong = replace(options, profile=None, credentials_file=str(path))
+    with pytest.raises(EnvironmentProblem) as caught:
+        Bucket("s3://outputs/x", wrong).put("a", b"1")
+    assert caught.value.code == "access-denied"
+    with pytest.raises(EnvironmentProblem, match="gives no credentials for the profile 'nobody'"):
+        Bucket("s3://outputs/x", replace(wrong, profile="nobody")).list()
