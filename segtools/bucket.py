@@ -219,7 +219,7 @@ class Bucket:
         except ImportError as error:
             raise MissingError(
                 "not-found",
-                f"Writing to {self.url} needs the package obstore.",
+                f"{self.url} needs the package obstore.",
                 hint="Install the extra `s3`.",
             ) from error
 

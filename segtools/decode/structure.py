@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from functools import cached_property
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from segtools.decode.elements import PIXEL_DATA, UNDEFINED, VRS, Cursor, Element, tag_text
 from segtools.decode.lockstep import Items, parse_items
@@ -131,7 +128,7 @@ class Structure:
             return ()
         raw = self.value(element, _NUMBER_BYTES)
         if element.vr == "IS" or (not element.vr and element.tag in _IMPLICIT_IS):
-            return tuple(int(v) for v in self._numbers(raw) if v == v and abs(v) < 2**63 and v == int(v))
+            return tuple(int(v) for v in parse_decimals(raw) if v == v and abs(v) < 2**63 and v == int(v))
         kind = {"SS": "h", "UL": "I", "SL": "i"}.get(element.vr, "H")
         count = len(raw) // struct.calcsize(kind)
         return struct.unpack_from(f"{self.cursor.order}{count}{kind}", raw)
@@ -140,21 +137,6 @@ class Structure:
         """First integer of an element; None where there is none."""
         values = self.integers(element)
         return values[0] if values else None
-
-    def floats(self, element: Element | int | None) -> tuple[float, ...]:
-        """Numbers of a DS, FD or FL element; NaN for what is no finite number."""
-        if isinstance(element, int):
-            element = self.elements.get(element)
-        raw = self.value(element, _NUMBER_BYTES)
-        if element is not None and element.vr in ("FD", "FL"):
-            kind = "d" if element.vr == "FD" else "f"
-            count = len(raw) // struct.calcsize(kind)
-            return struct.unpack_from(f"{self.cursor.order}{count}{kind}", raw)
-        return self._numbers(raw)
-
-    @staticmethod
-    def _numbers(raw: bytes) -> tuple[float, ...]:
-        return parse_decimals(raw)
 
     # --- sequences -----------------------------------------------------------------------------
 
@@ -172,11 +154,6 @@ class Structure:
             return []
         cursor = self.cursor.implicit() if element.vr == "UN" else self.cursor
         return list(cursor.datasets(element))
-
-    @cached_property
-    def bytes_at(self) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-        """(B,) uint8 view of the buffer."""
-        return np.frombuffer(self.buffer, np.uint8)
 
 
 def parse_decimals(raw: bytes) -> tuple[float, ...]:

@@ -53,9 +53,13 @@ class BucketHome:
         ``unsafe-url``.
     """
 
+    # `_known`: what a listing said of files that were brought; `_same`: files that are there as they
+    # are here. Both hold for who has the lock, and end with the process.
+
     def __init__(self, url: str, options: BucketOptions | None = None) -> None:
         self.bucket = Bucket(url, options)
         self._known: dict[str, Listed] = {}
+        self._same: dict[str, tuple[int, int]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.bucket.url, self.bucket.options)
@@ -95,6 +99,7 @@ class BucketHome:
                 return
             with contextlib.suppress(MissingError):  # gone since it was listed, or never there
                 self.bucket.get(key, path)
+                self._same[key] = _stamp(path)
                 if listed is not None:
                     self._known[key] = listed
 
@@ -161,8 +166,9 @@ class BucketHome:
 
         def put(path: Path) -> None:
             key = layout.relative(path)
-            if not self.bucket.matches(listed.get(key), path):
+            if self._same.get(key) != _stamp(path) and not self.bucket.matches(listed.get(key), path):
                 self.bucket.put(key, path)
+            self._same[key] = _stamp(path)
 
         self.bucket.all(put, (path for path in paths if not path.name.startswith(TEMPORARY_PREFIX)))
 
@@ -202,6 +208,12 @@ def _rows(manifest: bytes | None) -> Any:
     """What a commit says of the tables that name volumes."""
     tables = json.loads(manifest)["tables"] if manifest else {}
     return [tables.get(table.name) for table in (SERIES, SEGMENTS)]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What differs once a file was replaced."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def _is_ours(key: str) -> bool:

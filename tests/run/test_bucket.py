@@ -139,33 +139,34 @@ def test_a_write_that_stays_the_same_is_not_waiting(place, gate, home):
 
 def test_shut_at_every_change_in_turn(place, gate, options, tmp_path):
     """From one request on nothing gets through; the next run completes to the undisturbed bytes."""
-    complete(place.run(tmp_path / "first"))
-    counted = BucketHome("s3://outputs/shut/counted", options)
-    complete(place.run(counted))
+    first = tmp_path / "first"
+    complete(place.run(first))
     place.series(0, seed=1)
     place.series(9)
     place.reindex()
-    gate.open()
-    complete(place.run(counted))
-    total = len(gate.changes)
-    expected = content(stored(gate, counted))
-    stride = 1 if KILLS > 50 else max(1, total // 9)
-    seen = set()
-    for number in range(1, total + 1, stride):
-        home = BucketHome(f"s3://outputs/shut/{number}", options)
-        for name, path in _files(tmp_path / "first"):
-            home.bucket.put(name, path)
+
+    def started(name):
+        home = BucketHome(f"s3://outputs/shut/{name}", options)
+        for path in content(first):
+            home.bucket.put(path, first / path)
         gate.open()
+        return home
+
+    undisturbed = started("undisturbed")
+    complete(place.run(undisturbed))
+    total = len(gate.changes)
+    expected = content(stored(gate, undisturbed))
+    # Not the last one: the lock's removal, which may fail without a word.
+    for number in range(1, total, 1 if KILLS > 50 else max(1, total // 9)):
+        home = started(number)
         gate.shut_at = number
         with pytest.raises(EnvironmentProblem) as caught:
             complete(place.run(home))
         assert caught.value.code == "access-denied"
-        seen.add(gate.changes[number - 1][0])
         gate.open()
         assert reads_or_says_so(home)
         complete(place.run(home))
         assert content(stored(gate, home)) == expected, number
-    assert seen >= {"PUT"}
 
 
 def reads_or_says_so(home):
@@ -174,11 +175,6 @@ def reads_or_says_so(home):
             return set(audit(opened)["rule"].to_pylist()) <= {"undeclared-file"}
     except DatasetError as error:
         return error.code == "dataset-invalid"
-
-
-def _files(dataset):
-    for name in content(dataset):
-        yield name, dataset / name
 
 
 def test_shards_share_nothing_but_the_bucket(place, gate, home, tmp_path):
