@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _URL = re.compile(r"s3:/{1,2}(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _MD5 = re.compile(r"[0-9a-f]{32}")
+_METADATA = "http://169.254.169.254/"  # where a role's credentials are asked for, after all else
 _PART_BYTES = 16 << 20
 _TIMEOUT = "300s"
 
@@ -76,8 +78,22 @@ class Listed(NamedTuple):
 
 
 def is_bucket_url(text: str) -> bool:
-    """Whether `text` names a bucket rather than a folder."""
-    return text.startswith("s3:/")
+    """Whether `text` names a bucket rather than a folder.
+
+    Raises
+    ------
+    UsageError
+        ``unsafe-url``: it is a URL of another kind.
+    """
+    scheme = _SCHEME.match(text)
+    if scheme and scheme[1] != "s3":
+        raise UsageError(
+            "unsafe-url",
+            f"{text!r} is no place for a dataset.",
+            hint="Give a folder, or s3://bucket/name.",
+            value=text,
+        )
+    return scheme is not None
 
 
 class Bucket:
@@ -289,6 +305,12 @@ class Bucket:
                 raise self._problem("bucket-missing", error) from error
             if isinstance(error, FileNotFoundError | self._errors.NotFoundError):
                 return None
+            if _METADATA in str(error):
+                message = (
+                    f"{self.url}: there are no credentials in the environment, and no role of this machine."
+                )
+                hint = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write.profile."
+                raise EnvironmentProblem("access-denied", message, hint=hint, path=self.url) from error
             refused = (PermissionError, self._errors.PermissionDeniedError, self._errors.UnauthenticatedError)
             code = "access-denied" if isinstance(error, refused) else "network-unavailable"
             raise self._problem(code, error) from error

@@ -89,6 +89,7 @@ def test_commands(place: Place, output: Output) -> None:
         ("s3://out/nothing", {}, "not-found"),
         ("s3://none/nothing", {}, "bucket-missing"),
         ("s3://out/../x", {}, "unsafe-url"),
+        ("gs://out/x", {}, "unsafe-url"),
         ("s3://out/x", {"AWS_SECRET_ACCESS_KEY": "wrong_secret"}, "access-denied"),
     ],
 )

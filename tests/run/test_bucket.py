@@ -22,7 +22,7 @@ from segtools.write.bucket_home import BucketHome
 from tests.run.gate import KEY, Gate
 from tests.run.whole import complete, content, make_place
 
-pytest.importorskip("obstore")
+obstore = pytest.importorskip("obstore")
 KILLS = int(os.environ.get("IDCSEG_KILLS", "50"))
 
 
@@ -337,3 +337,15 @@ def test_what_the_endpoint_refuses(gate, options, tmp_path):
     assert caught.value.code == "access-denied"
     with pytest.raises(EnvironmentProblem, match="gives no credentials for the profile 'nobody'"):
         Bucket("s3://outputs/x", replace(wrong, profile="nobody")).list()
+
+
+def test_nobody_gave_credentials():
+    """As obstore says it on a machine without a role, which no test should ask for."""
+
+    def ask():
+        message = "Error performing PUT http://169.254.169.254/latest/api/token in 1s"
+        raise obstore.exceptions.GenericError(message)
+
+    with pytest.raises(EnvironmentProblem, match="AWS_ACCESS_KEY_ID") as caught:
+        Bucket("s3://outputs/x")._asked(ask)
+    assert caught.value.code == "access-denied"
