@@ -10,7 +10,7 @@ from prefect import get_client, get_run_logger
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
-from prefect.states import Cancelling
+from prefect.states import Cancelled, Cancelling
 
 from flows.deploy import register, require_pool
 from segtools.errors import RunError
@@ -21,15 +21,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect import Flow
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
 
     from segtools.run.cohort import CohortRun
     from segtools.series import SelectedSeries
-
-ATTEMPTS = 3
-_POLL_S = 2.0
-_PENDING_LIMIT_S = 1800.0
-"""A run that stays PENDING lost its process before it could say so; nobody else would notice."""
 
 
 @dataclass
@@ -53,10 +48,26 @@ class ShardedRun:
         Of the shard's flow, besides which shard it is.
     deployment : str
         ``flow/deployment``; see `shard_deployment`.
+    attempts : int
+        A shard that was lost so many times ends the run.
+    pending_limit_s : float, s
+        A flow run that stays PENDING lost its process before it could say so; nobody else would notice.
+    poll_s : float, s
+        Time between two looks at the shards.
     """
 
-    def __init__(self, run: CohortRun, parameters: Mapping[str, Any], deployment: str) -> None:
+    def __init__(
+        self,
+        run: CohortRun,
+        parameters: Mapping[str, Any],
+        deployment: str,
+        *,
+        attempts: int = 3,
+        pending_limit_s: float = 1800.0,
+        poll_s: float = 2.0,
+    ) -> None:
         self.run, self.parameters, self.deployment = run, dict(parameters), deployment
+        self.attempts, self.pending_limit_s, self.poll_s = attempts, pending_limit_s, poll_s
         self.id = str(flow_run.get_id())[:8]
         self.seen = 0
 
@@ -66,7 +77,7 @@ class ShardedRun:
         Raises
         ------
         RunError
-            ``shard-failed``: a shard failed, was cancelled, or was lost `ATTEMPTS` times.
+            ``shard-failed``: a shard failed, was cancelled, or was lost too often.
         """
         layout = self.run.layout
         names = shards.plan(layout, series, count, self.id)
@@ -76,12 +87,12 @@ class ShardedRun:
             for name in names:
                 running[name] = self._start(name, 1)
             while running:
-                time.sleep(_POLL_S)
+                time.sleep(self.poll_s)
                 for shard in list(running.values()):
                     self._look(shard, running)
                 self._tell(advance)
         finally:
-            self._cancel(running.values())
+            self._end(running.values(), Cancelling())
         self.run.processed += self.seen
         shards.clear(self.run.layout)
         return self.seen
@@ -102,18 +113,24 @@ class ShardedRun:
         with get_client(sync_client=True) as client:
             seen = client.read_flow_run(shard.id)
         state = seen.state
-        if state is None or not (state.is_final() or self._is_stuck(shard, seen)):
+        if state is None:
             return
-        if state.is_failed() or state.is_cancelled():
-            raise RunError("shard-failed", f"Shard {shard.name}: {state.name}: {state.message}.")
+        if state.is_failed() or state.is_cancelling() or state.is_cancelled():
+            why = f": {state.message.rstrip('.')}" if state.message else ""
+            raise RunError("shard-failed", f"Shard {shard.name}: {state.name}{why}.")
+        is_stuck = self._is_stuck(shard, seen)
+        if not (state.is_final() or is_stuck):
+            return
+        if is_stuck:  # for good: a container that starts after all finds itself cancelled, and ends
+            self._end([shard], Cancelled(message="It stayed pending, and was given up."))
         self.run.home.bring(self.run.layout, self.run.layout.ledger)
         left = len(shards.remaining(self.run.layout, shard.name))
         if not left:
             del running[shard.name]
             return
-        if shard.attempt >= ATTEMPTS:
+        if shard.attempt >= self.attempts:
             raise RunError(
-                "shard-failed", f"Shard {shard.name} was lost {ATTEMPTS} times, {left} series are left."
+                "shard-failed", f"Shard {shard.name} was lost {shard.attempt} times, {left} series are left."
             )
         get_run_logger().warning("shard %s: %s, %d series left; again", shard.name, state.name, left)
         running[shard.name] = self._start(shard.name, shard.attempt + 1)
@@ -123,7 +140,7 @@ class ShardedRun:
             shard.pending_since = None
             return False
         shard.pending_since = shard.pending_since or time.monotonic()
-        return time.monotonic() - shard.pending_since > _PENDING_LIMIT_S
+        return time.monotonic() - shard.pending_since > self.pending_limit_s
 
     def _tell(self, advance: Callable[[int], None]) -> None:
         self.run.home.bring(self.run.layout, self.run.layout.ledger)
@@ -132,11 +149,10 @@ class ShardedRun:
             advance(done - self.seen)
             self.seen = done
 
-    def _cancel(self, running: Iterable[_Running]) -> None:
-        """End what still runs, when the parent ends early."""
+    def _end(self, running: Iterable[_Running], state: State[Any]) -> None:
         for shard in running:
             with get_client(sync_client=True) as client:
-                client.set_flow_run_state(shard.id, Cancelling())
+                client.set_flow_run_state(shard.id, state)
 
 
 def shard_deployment(flow: Flow[..., Any], pool: str) -> str:

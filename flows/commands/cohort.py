@@ -19,7 +19,7 @@ from flows.console import (
     summary_lines,
 )
 from flows.server import quiet_console, require_server, server_errors
-from segtools.errors import FetchError
+from segtools.errors import FetchError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,6 +116,7 @@ def run_cohort(
         from flows.assemble import open_run, run_stages
         from segtools.run.cohort import exit_code
 
+        _refuse_shards(where)
         summary = run_stages(open_run(cohort, output, where.config, where.set, where.index, retry))
         result = {"exit_code": exit_code(summary), **summary.to_dict()}
     else:
@@ -125,6 +126,17 @@ def run_cohort(
     else:
         print_outcome(result, output)
     return int(result["exit_code"])
+
+
+def _refuse_shards(where: Where) -> None:
+    """Shards are flow runs: without Prefect all would be done here, on one machine, unasked."""
+    if (count := where.settings().run.shards) > 1:
+        raise SpecError(
+            "settings-invalid",
+            f"run.shards is {count}, but --direct is without Prefect, which runs the shards.",
+            hint="Leave --direct out, or add --set run.shards=1.",
+            key="run.shards",
+        )
 
 
 def _run_flow(cohort: str, output: str, where: Where, retry: tuple[str, ...]) -> dict[str, Any]:

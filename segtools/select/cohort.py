@@ -27,6 +27,9 @@ Lines = dict[tuple[str | int, ...], int]
 def load_spec(path: Path | str) -> CohortSpec:
     """The cohort of a YAML file; its name is the file's.
 
+    Paths in it become absolute, but not in the copy that a dataset keeps: they are relative to where the
+    original was, and nobody wrote that down.
+
     Parameters
     ----------
     path : Path or str
@@ -50,7 +53,8 @@ def load_spec(path: Path | str) -> CohortSpec:
         raise SpecError(
             "spec-unreadable", f"{path} is larger than {LARGEST_FILE_BYTES} bytes.", path=str(path)
         )
-    return parse_spec(text, path.stem, str(path), path.parent)
+    is_copy = path.name == "cohort.yaml" and (path.parent / "dataset.json").is_file()
+    return parse_spec(text, path.stem, str(path), None if is_copy else path.parent)
 
 
 def parse_spec(text: str, name: str = "cohort", path: str = "<text>", base: Path | None = None) -> CohortSpec:

@@ -51,12 +51,26 @@ class Sources:
     ) -> Sources:
         """The sources a cohort names, after those given at run time.
 
+        An index given at run time stands in for each that the cohort names by a relative path: nobody knows
+        relative to what.
+
         Raises
         ------
         EnvironmentProblem
-            ``source-missing``: the cohort is not for IDC, and no index is given.
+            ``source-missing``: the cohort is not for IDC, and no index is given; or fewer than it names by
+            relative paths.
         """
-        paths = (*indexes, *(Path(path) for path in spec.source.index))
+        named = [Path(path) for path in spec.source.index]
+        relative = [str(path) for path in named if not path.is_absolute()]
+        if len(relative) > len(indexes):
+            raise EnvironmentProblem(
+                "source-missing",
+                f"Cohort {spec.name!r} names an index relative to its original file, {', '.join(relative)};"
+                " a dataset's copy of the file cannot tell where that was.",
+                hint=f"Add {' '.join(f'--index FOLDER/{path}' for path in relative)}, FOLDER being where"
+                " the original file is.",
+            )
+        paths = (*indexes, *(path for path in named if path.is_absolute()))
         idc = not paths if spec.source.idc is None else spec.source.idc
         if not paths and not idc:
             raise EnvironmentProblem(

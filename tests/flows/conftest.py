@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from segtools.encode.phantom import write_archive
 from segtools.index import build_index
-from tests.flows.prefect_server import PrefectServer
+from tests.flows.prefect_server import CHECKOUT, PrefectServer, environment
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,56 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_archive(folder / "archive")
     build_index(folder / "archive", folder / "index")
     return folder / "index"
+
+
+@dataclass(frozen=True)
+class WaitingRun:
+    """`idcseg run` in shards that nobody runs: it waits until something ends it."""
+
+    dataset: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def seen(self, server: PrefectServer) -> dict[str, Any] | None:
+        """Its flow run."""
+        runs = server.flow_runs(flows={"name": {"any_": ["idc-cohort"]}})
+        return next((run for run in runs if run["parameters"]["dataset"] == str(self.dataset)), None)
+
+
+@pytest.fixture(scope="session")
+def dead_and_alive(
+    prefect_server: PrefectServer, indexed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[WaitingRun, WaitingRun]]:
+    """Two runs, one of them killed; the automation takes 90 s to see it, so other tests come in between."""
+    folder = tmp_path_factory.mktemp("waiting")
+    server = prefect_server
+    server.prefect("automation", "create", "--from-file", "docs/zombie-automation.yaml", cwd=CHECKOUT)
+    server.post("/work_pools/", name="idle", type="process", base_job_template=server.template)
+    with ExitStack() as stack:
+        dead, alive = (_wait_for_nobody(server, stack, indexed, folder / name) for name in ("dead", "alive"))
+
+        def are_heard() -> bool:
+            runs = [run.seen(server) for run in (dead, alive)]
+            return all(run and server.heartbeats(run) for run in runs)
+
+        server.wait(are_heard, "two runs' heartbeats")
+        dead.process.send_signal(signal.SIGKILL)
+        yield dead, alive
+
+
+def _wait_for_nobody(server: PrefectServer, stack: ExitStack, index: Path, dataset: Path) -> WaitingRun:
+    log = dataset.with_suffix(".log")
+    shards = ("--set", "run.shards=2", "--set", "run.shard_work_pool=idle")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "flows.cli", "run", "demo", "-o", str(dataset)),
+            *("--index", str(index), *shards),
+        ],
+        env=environment(**server.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=stack.enter_context(log.open("wb")),
+    )
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    return WaitingRun(dataset, log, process)

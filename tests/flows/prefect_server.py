@@ -110,16 +110,43 @@ class PrefectServer:
         request = urllib.request.Request(
             self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        return self._ask(request)
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
-            return json.load(answer)
+        return self._ask(urllib.request.Request(self.url + path))
+
+    def _ask(self, request: urllib.request.Request) -> Any:
+        """The answer; 503 is "database is locked", and asked again, as Prefect's own client does."""
+        for pause in (0.5, 1, 2, 4, 8, None):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or pause is None:
+                    raise
+                time.sleep(pause)
+        raise AssertionError
 
     def flow_runs(self, **filters: Any) -> list[dict[str, Any]]:
         """Flow runs, the earliest first."""
         return self.post("/flow_runs/filter", sort="EXPECTED_START_TIME_ASC", limit=200, **filters)
+
+    def shards(self, dataset: Path) -> dict[str, dict[str, Any]]:
+        """Flow runs of the shards of a dataset's runs, by name."""
+        runs = self.flow_runs(flows={"name": {"any_": ["idc-cohort-shard"]}})
+        return {run["name"]: run for run in runs if run["parameters"]["dataset"] == str(dataset)}
+
+    def heartbeats(self, run: dict[str, Any]) -> int:
+        """How often a flow run has said that it lives."""
+        wanted = {
+            "event": {"name": ["prefect.flow-run.heartbeat"]},
+            "resource": {"id": [f"prefect.flow-run.{run['id']}"]},
+        }
+        return self.post("/events/filter", filter=wanted)["total"]
+
+    def cancel(self, run: dict[str, Any]) -> None:
+        """As `prefect flow-run cancel`, and the button in the UI."""
+        self.post(f"/flow_runs/{run['id']}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
 
     def artifacts(self, key: str) -> list[dict[str, Any]]:
         """Artifacts whose key ends in `key`, the newest first."""

@@ -78,6 +78,14 @@ def test_unknown_setting() -> None:
     complains(idcseg("plan", "demo", "--set", "fetch.wrkers=3"), "settings-invalid", 2, "wrkers")
 
 
+def test_shards_need_prefect(tmp_path: Path) -> None:
+    """Not all the work on this one machine, as if nothing had been said."""
+    shards = ("--set", "run.shards=2", "--set", "run.shard_work_pool=any")
+    ran = idcseg("run", "demo", "-o", tmp_path / "d", "--direct", *shards)
+    complains(ran, "settings-invalid", 2, "run.shards is 2", "--direct", "run.shards=1")
+    assert not (tmp_path / "d").exists()
+
+
 def test_index_that_is_not_there() -> None:
     complains(idcseg("plan", "demo", "--index", "nowhere"), "not-found", 2, "nowhere")
 

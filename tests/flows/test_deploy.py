@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,16 @@ import pytest
 from segtools.files import TEMPORARY_PREFIX
 from segtools.run.ledger import latest
 from segtools.write.layout import Layout
+from segtools.write.lock import locked
 from tests.flows.conftest import idcseg
 from tests.flows.prefect_server import CHECKOUT, PrefectServer, environment
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect-server")]
+pytestmark = [
+    pytest.mark.prefect,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("prefect-server"),
+    pytest.mark.usefixtures("dead_and_alive"),  # made now, read in test_stuck.py
+]
 
 SERIAL = ("--set", "run.kind=serial", "--set", "run.batch_series=1")
 
@@ -96,7 +104,7 @@ def test_a_killed_shard_is_run_again(
     assert parent.returncode == 3, err
     assert json.loads(out)["outcomes"]["failed"] == 1
     again = victim.removesuffix("1") + "2"
-    runs = _shards(prefect_server)
+    runs = prefect_server.shards(dataset)
     assert {name: run["state_type"] for name, run in runs.items()} == {
         victim: "CRASHED",
         again: "COMPLETED",
@@ -118,7 +126,7 @@ def _kill_first_shard(server: PrefectServer, dataset: Path) -> tuple[str, int]:
         return next((path for path in ledger.glob("shard-*.jsonl") if path.stat().st_size), None)
 
     def process_ids() -> dict[str, int]:
-        found = {name: run["infrastructure_pid"] for name, run in _shards(server).items()}
+        found = {name: run["infrastructure_pid"] for name, run in server.shards(dataset).items()}
         return {name: int(pid.rpartition(":")[2]) for name, pid in found.items() if pid}
 
     pids = server.wait(lambda: found if len(found := process_ids()) == 2 else None, "two shards' processes")
@@ -131,10 +139,6 @@ def _kill_first_shard(server: PrefectServer, dataset: Path) -> tuple[str, int]:
 def _other(name: str) -> str:
     number = {"001": "002", "002": "001"}[name.split("-")[2]]
     return "-".join([*name.split("-")[:2], number, "1"])
-
-
-def _shards(server: PrefectServer) -> dict[str, dict[str, Any]]:
-    return {run["name"]: run for run in server.flow_runs(flows={"name": {"any_": ["idc-cohort-shard"]}})}
 
 
 def _task_runs(server: PrefectServer, flow: str) -> int:
@@ -199,74 +203,126 @@ def test_nothing_new_runs_nothing_and_pausing_stops_the_schedule(
     assert _content(scheduled) == before
 
 
-def test_prefect_yaml_deploys(prefect_server: PrefectServer, tmp_path: Path) -> None:
-    """The file as it is, beside a copy of the flows: nothing to pull, a folder to work in, no telemetry."""
-    shutil.copy(CHECKOUT / "prefect.yaml", tmp_path)
+def test_cancelling_a_run_cancels_its_shards(
+    prefect_server: PrefectServer, scheduled: Path, tmp_path: Path
+) -> None:
+    """A run of a worker, which tells its process; the shards wait in a pool that no worker looks at."""
+    deployment = prefect_server.get("/deployments/name/idc-watch/Phantom_1")
+    dataset = tmp_path / "dataset"
+    run = prefect_server.post(
+        f"/deployments/{deployment['id']}/create_flow_run",
+        parameters={
+            "dataset": str(dataset),
+            "overrides": ["run.shards=2", "run.shard_work_pool=idle"],
+        },
+    )
+    prefect_server.wait(lambda: len(prefect_server.shards(dataset)) == 2, "two shards")
+    prefect_server.cancel(run)
+
+    def states() -> set[str]:
+        runs = (prefect_server.get(f"/flow_runs/{run['id']}"), *prefect_server.shards(dataset).values())
+        return {run["state_type"] for run in runs}
+
+    prefect_server.wait(lambda: states() == {"CANCELLED"}, "the end of the run and its shards")
+    with locked(Layout(dataset)):
+        assert not (dataset / "dataset.json").exists()
+
+
+def test_prefect_yaml_deploys(
+    prefect_server: PrefectServer, plain: Path, indexed: Path, tmp_path: Path
+) -> None:
+    """The file as it is, but that the image's folder is here: what workers get, and what a pod then does."""
     shutil.copytree(CHECKOUT / "flows", tmp_path / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+    text = (CHECKOUT / "prefect.yaml").read_text()
+    assert text.count("directory: /opt/idc-cohort-pipeline ") == 1
+    (tmp_path / "prefect.yaml").write_text(text.replace("/opt/idc-cohort-pipeline", str(CHECKOUT)))
     workers = prefect_server.get("/collections/views/aggregate-worker-metadata")
     kubernetes = workers["prefect-kubernetes"]["kubernetes"]["default_base_job_configuration"]
     prefect_server.post("/work_pools/", name="vm", type="process", base_job_template=prefect_server.template)
     for pool in ("k8s", "k8s-shards"):
         prefect_server.post("/work_pools/", name=pool, type="kubernetes", base_job_template=kubernetes)
-    prefect_server.prefect("--no-prompt", "deploy", "--all", cwd=tmp_path)
-    places = {"watch-vm": str(tmp_path), "watch-k8s": "/opt/idc-cohort-pipeline"}
+    places = {
+        "idc-watch/watch-vm": tmp_path,
+        "idc-watch/watch-k8s": CHECKOUT,
+        "idc-cohort-shard/k8s-shards": CHECKOUT,
+    }
+    names = [option for name in places for option in ("--name", name.partition("/")[2])]
+    prefect_server.prefect("--no-prompt", "deploy", *names, cwd=tmp_path)
+    made = {name: prefect_server.get(f"/deployments/name/{name}") for name in places}
     for name, place in places.items():
-        made = prefect_server.get(f"/deployments/name/idc-watch/{name}")
-        assert made["concurrency_options"]["collision_strategy"] == "ENQUEUE"
-        assert made["global_concurrency_limit"]["limit"] == 1
-        (step,) = made["pull_steps"]
-        assert step == {"prefect.deployments.steps.set_working_directory": {"directory": place}}
-        assert made["job_variables"]["env"]["DO_NOT_TRACK"] == "1"
-    shards = prefect_server.get("/deployments/name/idc-cohort-shard/k8s-shards")
-    assert shards["work_pool_name"] == "k8s-shards"
-    assert shards["job_variables"]["image"]
+        (step,) = made[name]["pull_steps"]
+        assert step == {"prefect.deployments.steps.set_working_directory": {"directory": str(place)}}
+        environment = made[name]["job_variables"]["env"]
+        assert (environment["DO_NOT_TRACK"], environment["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) == ("1", "30")
+        if name.startswith("idc-watch"):
+            assert made[name]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+            assert made[name]["global_concurrency_limit"]["limit"] == 1
+    watch, shards = made["idc-watch/watch-k8s"], made["idc-cohort-shard/k8s-shards"]
+    assert watch["job_variables"] == shards["job_variables"]
+    assert watch["job_variables"]["image"]
+    assert watch["job_variables"].keys() <= kubernetes["variables"]["properties"].keys()
+    assert f"run.shard_work_pool={shards['name']}" in watch["parameters"]["overrides"]
+    assert shards["work_pool_name"] == shards["name"]
+    assert _as_a_pod(prefect_server, watch, tmp_path, dataset=plain, index=indexed) == "Unchanged"
 
 
-def test_the_zombie_automation_is_accepted(prefect_server: PrefectServer) -> None:
-    prefect_server.prefect(
-        "automation", "create", "--from-file", str(CHECKOUT / "docs" / "zombie-automation.yaml")
-    )
-    (made,) = prefect_server.post("/automations/filter")
-    assert made["enabled"]
-    assert made["trigger"]["posture"] == "Proactive"
-    assert made["trigger"]["within"] == 90
-    assert made["actions"][0]["state"] == "CRASHED"
+def _as_a_pod(
+    server: PrefectServer, deployment: dict[str, Any], folder: Path, *, dataset: Path, index: Path
+) -> str:
+    """Run a deployment by the command that a Kubernetes job has; the name of the state it ends in."""
+    parameters = {"cohort": "demo", "dataset": str(dataset), "index": [str(index)]}
+    run = server.post(f"/deployments/{deployment['id']}/create_flow_run", parameters=parameters)
+    (folder / "pod").mkdir()
+    server.prefect("flow-run", "execute", run["id"], cwd=folder / "pod")
+    return server.get(f"/flow_runs/{run['id']}")["state_name"]
 
 
 def test_serve_runs_what_falls_due_and_pauses_its_schedule_at_the_end(
     prefect_server: PrefectServer, plain: Path, indexed: Path, tmp_path: Path
 ) -> None:
+    """Ended with Ctrl-C the deployment is paused; started again it is active."""
     dataset = tmp_path / "served"
     shutil.copytree(plain, dataset)
-    with (tmp_path / "serve.log").open("w+") as log:
+    with _serving(prefect_server, dataset, indexed, tmp_path / "first.log") as log:
+        made = prefect_server.wait(lambda: _served(prefect_server), "the deployment")
+        prefect_server.post(f"/deployments/{made['id']}/create_flow_run")
+        ended = prefect_server.wait(lambda: _ended(prefect_server, made["id"]), "its run")
+    assert ended["state_name"] == "Unchanged", log.read_text()
+    paused = prefect_server.get(f"/deployments/{made['id']}")
+    assert paused["paused"]
+    with _serving(prefect_server, dataset, indexed, tmp_path / "second.log"):
+        again = prefect_server.wait(lambda: _served(prefect_server, paused["last_polled"]), "it once more")
+    assert again["id"] == made["id"]
+    assert not _served(prefect_server)
+
+
+@contextmanager
+def _serving(server: PrefectServer, dataset: Path, index: Path, log: Path) -> Iterator[Path]:
+    """`idcseg deploy --serve`, ended with Ctrl-C; what it said."""
+    with log.open("w") as file:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "flows.cli", "deploy", "demo", "-o", str(dataset)),
-                *("--index", str(indexed), "--serve", "--cron", "0 5 * * *", *SERIAL),
+                *("--index", str(index), "--serve", "--cron", "0 5 * * *", *SERIAL),
             ],
-            env=environment(**prefect_server.environment, PREFECT_RUNNER_POLL_FREQUENCY="1"),
+            env=environment(**server.environment, PREFECT_RUNNER_POLL_FREQUENCY="1"),
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=file,
             stderr=subprocess.STDOUT,
         )
         try:
-            made = prefect_server.wait(lambda: _deployment(prefect_server, "served"), "the deployment")
-            prefect_server.post(f"/deployments/{made['id']}/create_flow_run")
-            ended = prefect_server.wait(lambda: _ended(prefect_server, made["id"]), "its run")
+            yield log
         finally:
             process.send_signal(signal.SIGINT)
             code = process.wait(60)
-        log.seek(0)
-        said = log.read()
-    assert ended["state_name"] == "Unchanged", said
-    assert "Traceback" not in said
-    assert code in (0, 130), said
-    assert _deployment(prefect_server, "served")["paused"]
+    assert code in (0, 130), log.read_text()
+    assert "Traceback" not in log.read_text()
 
 
-def _deployment(server: PrefectServer, name: str) -> dict[str, Any] | None:
-    found = server.post("/deployments/filter", deployments={"name": {"any_": [name]}})
-    return found[0] if found else None
+def _served(server: PrefectServer, since: str = "") -> dict[str, Any] | None:
+    """The deployment, if it is active and its process has asked for runs after `since`."""
+    found = server.post("/deployments/filter", deployments={"name": {"any_": ["served"]}})
+    return next((one for one in found if not one["paused"] and (one["last_polled"] or "") > since), None)
 
 
 def _ended(server: PrefectServer, deployment: str) -> dict[str, Any] | None:

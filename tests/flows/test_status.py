@@ -69,6 +69,24 @@ def test_retry_after_the_cause_was_mended(place: Place) -> None:
     assert "no series" in none.err
 
 
+def test_retry_where_the_cohort_named_its_index_relative_to_itself(place: Place, tmp_path: Path) -> None:
+    """The dataset's copy of the cohort file lies elsewhere; a folder beside it is not the index."""
+    dataset = tmp_path / "dataset"
+    place.series(2, keep=0.97)
+    place.reindex()
+    complete(place.run(dataset, cohort="collections: [tiny]\nsource: {index: index}\n"))
+    (dataset / "index").mkdir()
+    ran = idcseg("retry", dataset, "--direct")
+    assert ran.code == 4
+    (line,) = ran.err.splitlines()
+    assert line.startswith("error [source-missing] Cohort 'tiny'")
+    assert "Add --index FOLDER/index," in line
+    again = idcseg("retry", dataset, "--direct", "--index", place.index)
+    assert again.code == 3, again.err
+    assert "3 series selected, 1 to do" in again.err
+    assert str(tmp_path) not in Layout(dataset).manifest.read_text()
+
+
 def test_retry_of_what_was_never_committed(place: Place, tmp_path: Path) -> None:
     with place.run(tmp_path / "dataset") as run:
         run.process(run.pending())

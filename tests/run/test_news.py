@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from segtools.encode.phantom import write_archive
-from segtools.errors import DatasetError, RunError
+from segtools.errors import DatasetError, EnvironmentProblem, RunError
 from segtools.index import build_index
 from segtools.run import shards
 from segtools.run.cohort import CohortRun, RunConfig
 from segtools.run.executor import ExecutorOptions
 from segtools.run.news import news
 from segtools.run.pipeline import PipelineOptions
-from segtools.select import LocalEngine, Sources, parse_spec
+from segtools.select import BigQueryEngine, LocalEngine, Sources, parse_spec
 from segtools.write.home import FolderHome
+from tests.select.bigquery_server import BigQueryServer, Refusal
+from tests.select.conftest import PUBLIC, fill
 
 TEXT = "structures: [liver]\n"
 
@@ -54,6 +58,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dataset(world: Path, tmp_path: Path) -> Path:
     shutil.copytree(world / "dataset", tmp_path / "dataset")
     return tmp_path / "dataset"
+
+
+@pytest.fixture
+def server() -> Iterator[BigQueryServer]:
+    """BigQuery with IDC v25."""
+    with BigQueryServer() as running:
+        fill(running)
+        yield running
 
 
 def test_nothing(world: Path, dataset: Path) -> None:
@@ -117,6 +129,29 @@ def test_an_idc_release(world: Path, dataset: Path) -> None:
     assert f"v{release} is out, the dataset has v{release - 1}" in (seen[release - 1] or "")
     assert "has none" in (seen[None] or "")
     assert "cohort file" in (news(cohort(dataset, world / "index", text, Sources(idc=True))) or "")
+
+
+def test_an_idc_release_on_bigquery(world: Path, dataset: Path, server: BigQueryServer) -> None:
+    """Through the real client; a look costs no cohort query, and is repeated as the schedule does."""
+    manifest = json.loads((dataset / "dataset.json").read_bytes())
+    (dataset / "dataset.json").write_text(json.dumps(manifest | {"idc_version": 25}))
+
+    def look() -> str | None:
+        run = cohort(dataset, world / "index", sources=Sources(idc=True))
+        engine = BigQueryEngine("a-project", api_endpoint=server.url, timeout_s=20)
+        run.config = replace(run.config, engine=engine)
+        return news(run)
+
+    assert look() is None
+    fill(server, 26)
+    assert look() is None  # the tables of a release come before it is named
+    server.tables[f"{PUBLIC}.idc_current.version_metadata"] = pa.table({"idc_version": [24, 25, 26]})
+    assert look() == "IDC v26 is out, the dataset has v25"
+    asked = {job["labels"]["query"] for job in server.queries()}
+    assert asked == {"versions", "probe"}
+    server.faults = [Refusal(403, "accessDenied", "Access Denied")]
+    with pytest.raises(EnvironmentProblem):
+        look()
 
 
 def test_a_shard_under_other_settings_is_refused(world: Path, dataset: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from segtools.errors import MissingError, SpecError
+from segtools.errors import EnvironmentProblem, MissingError, SpecError
 from segtools.resources import folder
-from segtools.select import json_schema, load_spec, parse_spec
+from segtools.select import Sources, json_schema, load_spec, parse_spec
 from segtools.select.cohort import json_schema_text
 from segtools.select.spec import Code
 
@@ -82,6 +82,21 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     spec = load_spec(tmp_path / "c.yaml")
     assert spec.name == "c"
     assert spec.source.index == (str(tmp_path / "archive"),)
+
+
+def test_a_datasets_copy_cannot_tell_relative_to_what(tmp_path: Path) -> None:
+    """An index given at run time stands in for each; an absolute path is as good as ever."""
+    (tmp_path / "cohort.yaml").write_text("source: {index: [../a, /data/b, c]}\n")
+    assert load_spec(tmp_path / "cohort.yaml").source.index[0] == str(tmp_path / "../a")
+    (tmp_path / "dataset.json").touch()
+    spec = load_spec(tmp_path / "cohort.yaml")
+    with pytest.raises(EnvironmentProblem) as caught:
+        Sources.of(spec, indexes=(Path("x"),))
+    assert caught.value.code == "source-missing"
+    assert "--index FOLDER/../a --index FOLDER/c" in str(caught.value)
+    sources = Sources.of(spec, indexes=(Path("x"), Path("y")))
+    assert sources.indexes == (Path("x"), Path("y"), Path("/data/b"))
+    assert not sources.idc
 
 
 def test_unknown_cohort_has_near_matches() -> None:
