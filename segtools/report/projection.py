@@ -152,13 +152,17 @@ def _thickness(
     index_of = np.zeros(np.iinfo(np.uint16).max + 1, np.int64)
     index_of[list(numbers)] = np.arange(1, len(numbers) + 1)
     for layer in facing:
+        order = np.argsort(-np.abs(layer.strides))  # as it lies in memory: there a search is fast
         for axis, start, slab in _slabs(layer):
-            where = np.nonzero(slab)
-            index = index_of[slab[where]]
-            binned = [(at + (start if a == axis else 0)) // step[a] for a, at in enumerate(where)]
+            slab = np.ascontiguousarray(slab.transpose(order))
+            flat = np.flatnonzero(slab != 0)
+            index = index_of[slab.reshape(-1)[flat]]
+            at = dict(zip(order.tolist(), np.unravel_index(flat, slab.shape), strict=True))
+            at[axis] = at[axis] + start
+            binned = [at[a] // step[a] for a in range(3)]
             for view, (row, column, _) in VIEWS.items():
                 place = np.ravel_multi_index((index, binned[row], binned[column]), shapes[view])
-                counts[view] += np.bincount(place, minlength=counts[view].size)
+                np.add.at(counts[view], place, 1)  # not bincount: that is as long as all of the counts
     return {view: count.reshape(shapes[view]) for view, count in counts.items()}
 
 
@@ -167,13 +171,15 @@ def _paint(depths: npt.NDArray[np.int64], rgb: npt.NDArray[np.float32]) -> npt.N
     canvas = np.broadcast_to(rgb[0], (*depths.shape[1:], 3)).copy()
     totals = depths.sum(axis=(1, 2))
     for index in sorted(range(1, len(rgb)), key=lambda n: (-totals[n], n)):
-        depth = depths[index].astype(np.float32)
         if not totals[index]:
             continue
+        rows, columns = (np.flatnonzero(depths[index].any(axis=axis)) for axis in (1, 0))
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        depth = depths[index][box].astype(np.float32)
         relative = depth / depth.max()
         alpha = np.where(depth > 0, 0.35 + 0.55 * np.sqrt(relative), 0)[..., None]
         shade = 0.62 + 0.38 * relative[..., None]
-        canvas += alpha * (shade * rgb[index] - canvas)
+        canvas[box] += alpha * (shade * rgb[index] - canvas[box])
     painted: npt.NDArray[np.uint8] = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
     return painted
 
