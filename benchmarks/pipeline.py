@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 REPEATS = 3
-NLST_SERIES = 126_051
-_FEW = 2
-"""Large series in the small one of the two runs whose difference is the cost of a series."""
+NLST_SERIES, NLST_MB = 126_051, 113
 _OURS, _S5CMD, _LOCAL = "pipeline", "s5cmd alone", "decode and write alone"
 _ROOT = Path(__file__).parents[1]
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -92,13 +89,7 @@ def run() -> list[dict[str, Any]]:
         bench = _Bench(archive, endpoint, Path(made))
         mixed = bench.in_turn({_OURS: bench.pipeline, _S5CMD: bench.s5cmd, _LOCAL: bench.local})
         peers = {who: bench.plain_loop(who) for who in ("highdicom", "dcmqi")}
-        large = bench.in_turn(
-            {
-                f"{who}, {count}": partial(contender, patients=bench.large[:count])
-                for count in (LARGE, _FEW)
-                for who, contender in ((_OURS, bench.pipeline), (_LOCAL, bench.local))
-            }
-        )
+        large = bench.in_turn({_LOCAL: bench.local_large, _OURS: bench.pipeline_large}, is_warm=True)
     return [*_mixed_rows(mixed, peers, bench.size_bytes), *_nlst_rows(large)]
 
 
@@ -128,24 +119,19 @@ def _mixed_rows(costs: dict[str, _Costs], peers: dict[str, _Costs], size_bytes: 
 
 
 def _nlst_rows(costs: dict[str, _Costs]) -> list[dict[str, Any]]:
-    """Core-hours of TotalSegmentator on NLST: what another large series costs, as often."""
-    rows = []
-    for who, limit in ((_LOCAL, ""), (_OURS, "≤ 20 core-hours")):
-        many, few = costs[f"{who}, {LARGE}"], costs[f"{who}, {_FEW}"]
-        per_series = (many.cpu_s - few.cpu_s) / (LARGE - _FEW)
-        hours = NLST_SERIES * per_series / 3600
-        rows.append(
-            {
-                "what": f"{NLST_SERIES:,} series of NLST",
-                "who": who,
-                "cpu_s": round(per_series, 3),
-                "limit": limit,
-                "note": f"{hours:.1f} core-hours from {per_series:.3f} s of CPU per series of 133 MB; "
-                f"{LARGE} of them took {many.seconds:.2f} s, {many.cpu_s:.1f} s of CPU, "
-                f"{_FEW} {few.seconds:.2f} s, {few.cpu_s:.1f} s",
-            }
-        )
-    return rows
+    """Core-hours of TotalSegmentator on NLST: what a large series costs, as often."""
+    return [
+        {
+            "what": f"a series of 133 MB, × {NLST_SERIES:,}",
+            "who": who,
+            "cpu_s": round(one.cpu_s, 3),
+            "limit": "≤ 20 core-hours" if who == _LOCAL else "",
+            "note": f"{hours:.1f} core-hours, {hours * NLST_MB / 133:.1f} at NLST's mean of {NLST_MB} MB; "
+            f"a run of {LARGE} less one that finds them done",
+        }
+        for who, one in costs.items()
+        if (hours := NLST_SERIES * one.cpu_s / 3600)
+    ]
 
 
 class _Bench:
@@ -174,10 +160,12 @@ class _Bench:
         self.large = [patient for patient in patients if patient in known]
         self.server = _child_serving()
 
-    def in_turn(self, contenders: dict[str, Callable[[], _Costs]]) -> dict[str, _Costs]:
-        """Run them in turn; a first round is not counted."""
+    def in_turn(
+        self, contenders: dict[str, Callable[[], _Costs]], *, is_warm: bool = False
+    ) -> dict[str, _Costs]:
+        """Run them in turn; a first round is not counted, unless files and programs are in the cache."""
         costs: dict[str, _Costs] = {}
-        for repeat in range(REPEATS + 1):
+        for repeat in range(is_warm, REPEATS + 1):
             for who, contender in contenders.items():
                 one = contender()
                 if repeat:
@@ -187,14 +175,30 @@ class _Bench:
                     known.server += one.server
         return costs
 
-    def pipeline(self, patients: Sequence[str] = ()) -> _Costs:
-        return self._idcseg(self.remote, patients, f"fetch.endpoint={self.endpoint}")
+    def pipeline(self) -> _Costs:
+        return self._idcseg(self.remote, f"fetch.endpoint={self.endpoint}")
 
-    def local(self, patients: Sequence[str] = ()) -> _Costs:
+    def local(self) -> _Costs:
         """The same with the archive's files read in place."""
-        return self._idcseg(self.here, patients)
+        return self._idcseg(self.here)
 
-    def _idcseg(self, index: Path, patients: Sequence[str], *settings: str) -> _Costs:
+    def pipeline_large(self) -> _Costs:
+        """What a large series costs, without the start, the tables and the report."""
+        return self._per_series(self.remote, f"fetch.endpoint={self.endpoint}")
+
+    def local_large(self) -> _Costs:
+        return self._per_series(self.here)
+
+    def _per_series(self, index: Path, *settings: str) -> _Costs:
+        """CPU of a run of the large series less that of a run that finds them done, for one of them."""
+        settings = ("run.kind=threads", "run.workers=1", *settings)
+        whole = self._idcseg(index, *settings, patients=self.large)
+        nothing = self._idcseg(index, *settings, patients=self.large, is_new=False)
+        return _Costs(whole.wall, [(whole.cpu[0] - nothing.cpu[0]) / LARGE], whole.server)
+
+    def _idcseg(
+        self, index: Path, *settings: str, patients: Sequence[str] = (), is_new: bool = True
+    ) -> _Costs:
         cohort = self.folder / "cohort.yaml"
         wanted = {"source": {"idc": False}} | ({"patients": list(patients)} if patients else {})
         cohort.write_text(json.dumps(wanted), encoding="utf-8")  # which is YAML too
@@ -202,7 +206,7 @@ class _Bench:
         command += ["--json", "--index", str(index)]
         for setting in (f"run.scratch={self.folder / 'scratch'}", *settings):
             command += ["--set", setting]
-        cost, said = self._measured(command)
+        cost, said = self._measured(command, is_new=is_new)
         outcomes = json.loads(said)["outcomes"]
         if outcomes["ok"] != (len(patients) or SMALL + LARGE):
             raise AssertionError(f"not all series are ok: {outcomes}")
@@ -228,10 +232,11 @@ class _Bench:
         cost.note = f"once; {result['made']} label maps{failed}"
         return cost
 
-    def _measured(self, command: list[str], stdin: str = "") -> tuple[_Costs, str]:
-        """Run a command; its time, and what it wrote to stdout."""
-        shutil.rmtree(self.out, ignore_errors=True)
-        self.out.mkdir()
+    def _measured(self, command: list[str], stdin: str = "", *, is_new: bool = True) -> tuple[_Costs, str]:
+        """Run a command, on an empty folder if it is to be new; its time, and what it wrote to stdout."""
+        if is_new:
+            shutil.rmtree(self.out, ignore_errors=True)
+            self.out.mkdir()
         os.sync()  # what the one before left to be written
         wall, cpu, server = time.perf_counter(), _children_cpu(), _cpu_of(self.server)
         ended = subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=_ROOT)
