@@ -5,7 +5,6 @@ Everything is on the phantoms of `benchmarks.phantom`; see NOTES.md for the meth
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.phantom import GROWTH_KINDS, KINDS, ensure
+from benchmarks.plain_loop import dcmqi_command
 from benchmarks.plot import scatter
 from benchmarks.timing import OUT, PHANTOMS, command, in_turn, one_core, peak_memory, rows_of
 from segtools.decode import read
@@ -79,18 +79,6 @@ def _highdicom(path: Path, *, combine: bool = True) -> Callable[[], object] | st
     return lambda: highdicom.seg.segread(path).get_volume(rescale_fractional=False)
 
 
-def _dcmqi(path: Path, folder: Path) -> tuple[str | Path, ...] | None:
-    # The program itself: the wheel's console script would add Python's start, and hide its memory.
-    found = find_spec("dcmqi")
-    binary = None
-    if found is not None and found.origin is not None:
-        binary = next(Path(found.origin).parent.rglob("bin/segimage2itkimage"), None)
-    binary = binary or shutil.which("segimage2itkimage")
-    if binary is None:
-        return None
-    return (binary, "--inputDICOM", path, "--outputDirectory", folder, "--mergeSegments", "-t", "nii")
-
-
 # --- the parts ------------------------------------------------------------------------------------
 
 
@@ -116,7 +104,7 @@ def whole_process(files: dict[str, Path]) -> list[dict[str, Any]]:
         folder = Path(made)
         (folder / "dcmqi").mkdir()
         ours = (BIN / "idcseg", "decode", files["dcmqi"], "-o", folder / "ours")
-        dcmqi = _dcmqi(files["dcmqi"], folder / "dcmqi")
+        dcmqi = dcmqi_command(files["dcmqi"], folder / "dcmqi")
         times = in_turn({OURS: command(*ours), "dcmqi": command(*dcmqi) if dcmqi else "missing"})
         rows = rows_of(
             "dcmqi BINARY → nii.gz, process",

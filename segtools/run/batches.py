@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 BATCH_BYTES = 2_000_000_000
 BATCH_COUNT = 64
 
+SERIES_BYTES = 4_000_000
+"""What a series costs beside its bytes, in bytes: its headers, its files, its rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -38,6 +41,11 @@ class Batch:
     def size_bytes(self) -> int:
         """Bytes of its series as the table states them."""
         return sum(one.size_bytes for one in self.series)
+
+    @property
+    def cost_bytes(self) -> int:
+        """What it costs to work through, as bytes of one large series would."""
+        return self.size_bytes + SERIES_BYTES * len(self.series)
 
     def __len__(self) -> int:
         return len(self.series)

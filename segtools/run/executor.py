@@ -1,7 +1,8 @@
 """Batches over threads, processes or a Dask cluster: in completion order, surviving dead workers.
 
 The one loop here keeps a bounded number of batches in flight, hands each result on and forgets it, and
-halves a batch that killed its worker (or raised) until one series is left. A worker may also die of
+halves a batch that killed its worker (or raised) until one series is left. The last batches are halved
+too, so that no worker idles while another has a whole one before it. A worker may also die of
 something else, or of what another thread of it does; so a series whose worker died is run once more at
 the end, with nothing else in flight, and blamed only if it happens again. How a batch reaches a worker
 is an `Engine`; see `segtools.run.engines`.
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
     from segtools.run.batches import Batch
 
 T = TypeVar("T")
+
+_AHEAD = 4
+"""Batches per one in flight that are looked at ahead, to see the end coming."""
+
+_SHARES = 2
+"""A batch near the end is at most this part of what each worker still has to do."""
+
+_SHARE_BYTES = 100_000_000
+"""Smaller ones would cost more than they save."""
 
 Kind = Literal["serial", "threads", "processes", "dask"]
 
@@ -95,9 +105,9 @@ def run_batches(
     EnvironmentProblem
         ``network-unavailable``: the Dask scheduler cannot be reached, or was lost.
     """
-    queue = _Queue(batches)
     in_flight = 0
     with open_engine(function, options) as engine:
+        queue = _Queue(batches, engine.window)
         while True:
             while in_flight < engine.window and (batch := queue.take(in_flight)):
                 engine.submit(batch)
@@ -117,8 +127,11 @@ def run_batches(
 class _Queue:
     """What is still to run: the source, parts of failed batches, and at the end the suspects."""
 
-    def __init__(self, batches: Iterable[Batch]) -> None:
+    def __init__(self, batches: Iterable[Batch], window: int) -> None:
         self.source = iter(batches)
+        self.window = window
+        self.ahead: deque[Batch] = deque()
+        self.is_end_seen = False
         self.parts: deque[Batch] = deque()
         self.suspects: deque[Batch] = deque()
         self.accused: set[str] = set()
@@ -128,9 +141,31 @@ class _Queue:
         """The next batch that may join those in flight."""
         if self.is_alone and in_flight:
             return None
-        batch = self.parts.popleft() if self.parts else next(self.source, None)
+        batch = self.parts.popleft() if self.parts else self._next()
         self.is_alone = batch is None and bool(self.suspects) and not in_flight
         return self.suspects.popleft() if self.is_alone else batch
+
+    def _next(self) -> Batch | None:
+        """The source's next batch; once its end is seen, a fair share of what remains."""
+        while not self.is_end_seen and len(self.ahead) < _AHEAD * self.window:
+            self._look_ahead()
+        if not self.ahead:
+            return None
+        remaining = sum(batch.cost_bytes for batch in self.ahead)
+        batch = self.ahead.popleft()
+        if self.is_end_seen and self.window > 1:
+            share = max(_SHARE_BYTES, remaining / (_SHARES * self.window))
+            while len(batch) > 1 and batch.cost_bytes > share:
+                batch, rest = batch.halves()
+                self.ahead.appendleft(rest)
+        return batch
+
+    def _look_ahead(self) -> None:
+        batch = next(self.source, None)
+        if batch is None:
+            self.is_end_seen = True
+        else:
+            self.ahead.append(batch)
 
     def give_back(self, batch: Batch, answer: SegtoolsError | WorkerDied) -> SegtoolsError | None:
         """Queue a failed batch again, in parts or as a suspect; its error if it is to blame."""

@@ -58,8 +58,36 @@ def test_batches_are_taken_as_workers_become_free(kind, series, tmp_path):
 
     results = run_batches(Work(tmp_path), source(), ExecutorOptions(kind, workers=2))
     for number, _ in enumerate(results, 1):
-        assert len(taken) <= number + 2
+        assert len(taken) <= number + 10  # two in flight, four times as many to see the end coming
     assert len(taken) == 100
+
+
+@pytest.mark.parametrize("sizes", [[130_000_000] * 20, [1_000_000] * 130 + [130_000_000] * 10])
+def test_the_last_batches_are_shared_out(sizes, series):
+    table = [series(n, size) for n, size in enumerate(sizes)]
+    results = run_batches(_nothing, cut(table), ExecutorOptions("threads", workers=2))
+    batches = sorted((completed.batch for completed in results), key=lambda b: table.index(b.series[0]))
+    assert [one for batch in batches for one in batch.series] == table
+    left = sum(batch.cost_bytes for batch in batches)
+    busy = [0, 0]
+    for batch in batches:
+        assert len(batch) == 1 or batch.cost_bytes <= max(100_000_000, left / 2 / 2)
+        left -= batch.cost_bytes
+        busy[busy.index(min(busy))] += batch.cost_bytes
+    assert max(busy) - min(busy) <= max(batches[-1].cost_bytes, batches[-2].cost_bytes)
+    assert len(batches) <= 20
+
+
+def test_small_batches_and_those_of_one_worker_stay_whole(series):
+    small, large = [series(n) for n in range(20)], [series(n, 130_000_000) for n in range(15)]
+    for table, workers in ((small, 2), (large, 1)):
+        options = ExecutorOptions("threads", workers)
+        (completed,) = run_batches(_nothing, cut(table), options)
+        assert completed.batch.series == tuple(table)
+
+
+def _nothing(batch):
+    return []
 
 
 def test_a_poison_series_is_found_and_the_rest_finishes(series, tmp_path):
