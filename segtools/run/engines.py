@@ -199,9 +199,7 @@ class _Processes:
             return [(worker.batch, WorkerDied(reason))]
         self.failed_starts += 1
         if self.failed_starts >= _FAILED_STARTS:
-            hint = (
-                'A script that starts a run needs `if __name__ == "__main__":`; else report it with the log.'
-            )
+            hint = 'A script of your own needs `if __name__ == "__main__":`; else report it with the log.'
             raise RunError("internal", f"Worker processes do not start ({reason}).", hint=hint)
         self.submit(worker.batch)  # which it never saw
         return []
