@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -209,8 +209,9 @@ class CohortRun:
         """
         worker = Worker(self.job, self.home, self.config.fetch, self.config.pipeline)
         batches = cut(series, self.config.batch_bytes, self.config.batch_series)
-        with Ledger(self.layout.ledger, ledger) as records:
-            completions = run_batches(worker, batches, self.config.executor)
+        completions = run_batches(worker, batches, self.config.executor)
+        # Closed here: an error's traceback would keep the workers alive, and the interpreter waits for them.
+        with Ledger(self.layout.ledger, ledger) as records, closing(completions):
             for number, completed in enumerate(completions):
                 outcomes = self._outcomes(completed)
                 lines = records.append(outcomes)

@@ -18,7 +18,7 @@ from segtools.errors import EnvironmentProblem, RunError, SegtoolsError, WriteEr
 from segtools.run.engines import WorkerDied, open_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from segtools.run.batches import Batch
 
@@ -81,8 +81,10 @@ class Completed(Generic[T]):
 
 def run_batches(
     function: Callable[[Batch], T], batches: Iterable[Batch], options: ExecutorOptions
-) -> Iterator[Completed[T]]:
+) -> Generator[Completed[T], None, None]:
     """Run `function` on each batch; results in order of completion.
+
+    Who stops before the last one closes it: its workers end then.
 
     Parameters
     ----------
