@@ -119,7 +119,7 @@ class PrefectServer:
         """The answer; 503 is "database is locked", and asked again, as Prefect's own client does."""
         for pause in (0.5, 1, 2, 4, 8, None):
             try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
+                with urllib.request.urlopen(request, timeout=120) as answer:
                     return json.load(answer)
             except urllib.error.HTTPError as error:
                 if error.code != 503 or pause is None:
@@ -161,7 +161,7 @@ class PrefectServer:
         while time.monotonic() < deadline:
             if answer := ask():
                 return answer
-            time.sleep(0.05)
+            time.sleep(0.2)  # each question is work for a small database
         logs = "\n".join(f"--- {log.name}\n{log.read_text()[-3000:]}" for log in self.home.glob("*.log"))
         raise AssertionError(f"no sign of {what} in {_START_S:.0f} s\n{logs}")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,18 +124,25 @@ def _kill_first_shard(server: PrefectServer, dataset: Path) -> tuple[str, int]:
     """Wait for a shard's first record, kill its process; its name, and how many series it had recorded."""
     ledger = Layout(dataset).ledger
 
-    def working() -> Path | None:
-        return next((path for path in ledger.glob("shard-*.jsonl") if path.stat().st_size), None)
+    runs = server.wait(lambda: len(found := server.shards(dataset)) == 2 and found, "two shards")
+    deadline = time.monotonic() + 180
+    while not (records := [path for path in ledger.glob("shard-*.jsonl") if path.stat().st_size]):
+        assert time.monotonic() < deadline, "no shard's first record"
+        time.sleep(0.002)
+    name = f"shard-{records[0].stem.removeprefix('shard-')[:-3]}-1"
+    os.kill(_process_of(runs[name]["id"]), signal.SIGKILL)  # not asking the server: a shard is soon done
+    return name, records[0].read_bytes().count(b"\n")
 
-    def process_ids() -> dict[str, int]:
-        found = {name: run["infrastructure_pid"] for name, run in server.shards(dataset).items()}
-        return {name: int(pid.rpartition(":")[2]) for name, pid in found.items() if pid}
 
-    pids = server.wait(lambda: found if len(found := process_ids()) == 2 else None, "two shards' processes")
-    record = server.wait(working, "a shard's first record")
-    name = f"shard-{record.stem.removeprefix('shard-')[:-3]}-1"
-    os.kill(pids[name], signal.SIGKILL)
-    return name, record.read_bytes().count(b"\n")
+def _process_of(flow_run: str) -> int:
+    """Process id of a flow run under a worker."""
+    wanted = f"PREFECT__FLOW_RUN_ID={flow_run}\0".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if wanted in (entry / "environ").read_bytes():
+                    return int(entry.name)
+    raise AssertionError(f"no process of {flow_run}")
 
 
 def _other(name: str) -> str:
@@ -175,7 +184,7 @@ def test_a_scheduled_run_makes_the_dataset(
 def _artifacts_of(server: PrefectServer, dataset: Path, what: str) -> list[dict[str, Any]]:
     from flows.artifacts import artifact_key
 
-    return server.artifacts(artifact_key(dataset, what))
+    return server.artifacts(artifact_key(str(dataset), what))
 
 
 def _finished(server: PrefectServer, count: int) -> list[dict[str, Any]]:
