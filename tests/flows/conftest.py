@@ -101,14 +101,20 @@ class WaitingRun:
 
 
 @pytest.fixture(scope="session")
+def idle_pool(prefect_server: PrefectServer) -> None:
+    """The work pool `idle`, which has no worker."""
+    template = prefect_server.template
+    prefect_server.post("/work_pools/", name="idle", type="process", base_job_template=template)
+
+
+@pytest.fixture(scope="session")
 def dead_and_alive(
-    prefect_server: PrefectServer, indexed: Path, tmp_path_factory: pytest.TempPathFactory
+    prefect_server: PrefectServer, idle_pool: None, indexed: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[WaitingRun, WaitingRun]]:
-    """Two runs, one of them killed; the automation takes 90 s to see it, so other tests come in between."""
+    """Two runs that wait for shards nobody runs; one of them is killed."""
     folder = tmp_path_factory.mktemp("waiting")
     server = prefect_server
     server.prefect("automation", "create", "--from-file", "docs/zombie-automation.yaml", cwd=CHECKOUT)
-    server.post("/work_pools/", name="idle", type="process", base_job_template=server.template)
     with ExitStack() as stack:
         dead, alive = (_wait_for_nobody(server, stack, indexed, folder / name) for name in ("dead", "alive"))
 

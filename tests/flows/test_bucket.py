@@ -121,7 +121,7 @@ def test_killed_while_it_writes(place: Place, output: Output) -> None:
 
 
 @pytest.mark.prefect
-@pytest.mark.xdist_group("prefect-server")
+@pytest.mark.xdist_group("prefect-stuck")
 def test_shards_of_a_work_pool(
     place: Place, output: Output, prefect_server: PrefectServer, tmp_path: Path
 ) -> None:

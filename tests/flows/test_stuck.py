@@ -1,7 +1,11 @@
-"""Runs that died without a word, hang or are cancelled: on a real server, as processes."""
+"""Runs that died without a word, hang or are cancelled: on a real server, as processes.
+
+The automation takes 90 s by its documented settings: its test is run where IDCSEG_PATIENT is set.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +15,11 @@ import pytest
 from tests.flows.conftest import WaitingRun
 from tests.flows.prefect_server import CHECKOUT, PrefectServer, environment
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect-server")]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect-stuck")]
 
 
 def test_a_shard_that_stays_pending_is_given_up(
-    prefect_server: PrefectServer, dead_and_alive: object, tmp_path: Path
+    prefect_server: PrefectServer, idle_pool: object, tmp_path: Path
 ) -> None:
     """Started again as often as one that crashed; then the run ends, and nothing goes on without it."""
     dataset = tmp_path / "dataset"
@@ -47,6 +51,7 @@ def test_a_shard_that_stays_pending_is_given_up(
     assert [runs[name]["parameters"]["attempt"] for name in sorted(runs)] == [1, 2, 3]
 
 
+@pytest.mark.skipif("IDCSEG_PATIENT" not in os.environ, reason="IDCSEG_PATIENT is not set")
 def test_a_silent_run_is_crashed_by_the_automation(
     prefect_server: PrefectServer, dead_and_alive: tuple[WaitingRun, WaitingRun]
 ) -> None:
@@ -70,6 +75,7 @@ def test_a_cancelled_shard_ends_the_run(
     prefect_server: PrefectServer, dead_and_alive: tuple[WaitingRun, WaitingRun]
 ) -> None:
     _, alive = dead_and_alive
+    prefect_server.wait(lambda: len(prefect_server.shards(alive.dataset)) == 2, "two shards")
     first, second = sorted(prefect_server.shards(alive.dataset))
     prefect_server.cancel(prefect_server.shards(alive.dataset)[first])
     assert alive.process.wait(60) == 1
