@@ -19,9 +19,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segtools.schema import FINDINGS, SEGMENTS, SELECTION, SERIES, Table
-from segtools.write import catalog
-from segtools.write.layout import Layout
+from segtools.dataset import transaction
+from segtools.dataset.layout import Layout
+from segtools.schema import (
+    FINDINGS,
+    SEGMENTS,
+    SELECTION,
+    SERIES,
+    Table,
+)
 
 ROWS = 1_000_000
 LIMIT_ROWS, LIMIT_S, LIMIT_MB = 10_000_000, 180, 4000
@@ -33,12 +39,12 @@ def run(rows: int = ROWS) -> list[dict[str, Any]]:
     """Time a first commit of `rows` segment rows, and one on top of it that changes one part."""
     with tempfile.TemporaryDirectory() as made:
         layout = Layout(Path(made) / "dataset")
-        catalog.prepare(layout)
+        transaction.prepare(layout)
         count = -(-rows // (SERIES_PER_PART * SEGMENTS_PER_SERIES))
         for number in range(count):
             _stage(layout, 1, number)
         found = [_committed(layout, "first commit")]
-        catalog.prepare(layout)
+        transaction.prepare(layout)
         _stage(layout, 2, count // 2)
         found.append(_committed(layout, "commit of one part more"))
     return found
@@ -47,11 +53,11 @@ def run(rows: int = ROWS) -> list[dict[str, Any]]:
 def commit(dataset: str) -> None:
     """Commit what is staged in `dataset`, and what is committed, as one cohort."""
     layout = Layout(dataset)
-    selected = [pq.read_table(layout.part(part, SERIES.name)) for part in catalog.staged(layout)]
+    selected = [pq.read_table(layout.part(part, SERIES.name)) for part in transaction.staged(layout)]
     if layout.table(SERIES.name).is_file():
         selected = [pq.read_table(layout.table(SERIES.name))]
     current = pa.concat_tables(selected).select(list(SELECTION.names))
-    catalog.commit(layout, cohort="name: made-up\n", current=current, name="made-up", idc_version=25)
+    transaction.commit(layout, cohort="name: made-up\n", current=current, name="made-up", idc_version=25)
 
 
 def _committed(layout: Layout, what: str) -> dict[str, Any]:
@@ -108,7 +114,7 @@ def _stage(layout: Layout, run_number: int, number: int) -> None:
         "finding_id": [f"{first + n:032x}" for n in range(SERIES_PER_PART)],
         "seg_series_uid": uids,
     }
-    part = catalog.part_id(run_number, f"{number:016x}")
+    part = transaction.part_id(run_number, f"{number:016x}")
     for table, columns in ((SEGMENTS, segments), (FINDINGS, findings), (SERIES, series)):
         made = pa.table([pa.array(columns[c.name], c.type) for c in table.columns], schema=table.arrow)
         order = [(name, "ascending") for name in table.order]

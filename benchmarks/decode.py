@@ -16,10 +16,18 @@ import numpy as np
 from benchmarks.phantom import GROWTH_KINDS, KINDS, ensure
 from benchmarks.plain_loop import dcmqi_command
 from benchmarks.plot import scatter
-from benchmarks.timing import OUT, PHANTOMS, command, in_turn, one_core, peak_memory, rows_of
+from benchmarks.timing import (
+    OUT,
+    PHANTOMS,
+    command,
+    in_turn,
+    one_core,
+    peak_memory,
+    rows_of,
+)
 from segtools.decode import read
 from segtools.decode.measure import measure
-from segtools.write.nifti import write_volume
+from segtools.nifti.writer import write_volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,27 +19,28 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from segtools.dataset.storage import FolderHome
+from segtools.dataset.transaction import part_id
 from segtools.run.batches import cut
 from segtools.run.cohort import CohortRun, RunConfig
-from segtools.run.executor import ExecutorOptions, run_batches
+from segtools.run.executors.base import ExecutorOptions
+from segtools.run.executors.scheduler import run_batches
 from segtools.run.ledger import Ledger, Outcome
 from segtools.run.pipeline import PipelineOptions
 from segtools.run.process import process_series
 from segtools.run.worker import stage_part
 from segtools.schema import IDC_INSTANCES, IDC_SEGMENTATIONS, IDC_SERIES
 from segtools.select import LocalEngine, Sources
-from segtools.select.cohort import parse_spec
+from segtools.select.cohort_file import parse_spec
 from segtools.series import FetchedSeries, SelectedSeries
-from segtools.write.catalog import part_id
-from segtools.write.home import FolderHome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from segtools.dataset.layout import Layout
     from segtools.run.batches import Batch
-    from segtools.run.executor import Kind
+    from segtools.run.executors.base import Kind
     from segtools.run.process import Job
-    from segtools.write.layout import Layout
 
 SERIES = 126_051
 KINDS: tuple[Kind, ...] = ("threads", "processes", "dask")

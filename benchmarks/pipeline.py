@@ -20,12 +20,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.archive import BUCKET, LARGE, SMALL, ensure_archive, phantom_name
+from benchmarks.archive import (
+    BUCKET,
+    LARGE,
+    SMALL,
+    ensure_archive,
+    phantom_name,
+)
 from benchmarks.plain_loop import dcmqi_command
 from benchmarks.timing import PHANTOMS
 from flows.s3_endpoint import serve_folder
-from segtools.fetch.s5cmd import FetchOptions, binary
 from segtools.index import build_index
+from segtools.objectstore.s5cmd import FetchOptions, binary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

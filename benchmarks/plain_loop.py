@@ -18,7 +18,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from segtools.fetch.s5cmd import binary
+from segtools.objectstore.s5cmd import binary
 
 
 def dcmqi_command(path: Path, folder: Path) -> list[str] | None:

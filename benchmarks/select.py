@@ -97,7 +97,13 @@ def generate(folder: Path, series: int = SERIES) -> Sources:
 
 def run(folder: Path | None = None) -> list[dict[str, Any]]:
     """Measure planning and selection; the first call of each is not counted."""
-    from segtools.select import LocalEngine, Sources, parse_spec, plan, select
+    from segtools.select import (
+        LocalEngine,
+        Sources,
+        parse_spec,
+        plan,
+        select,
+    )
 
     rows = []
 

@@ -16,8 +16,8 @@ from prefect.artifacts import (
 )
 
 from flows.console import bytes_text
-from segtools.bucket import is_bucket_url
-from segtools.write.layout import Layout
+from segtools.dataset.layout import Layout
+from segtools.objectstore.bucket import is_bucket_url
 
 if TYPE_CHECKING:
     from segtools.report.summary import Summary

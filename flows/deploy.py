@@ -13,8 +13,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.types.entrypoint import EntrypointType
 
 from flows.server import OFFLINE
-from segtools.bucket import is_bucket_url
 from segtools.errors import SpecError
+from segtools.objectstore.bucket import is_bucket_url
 
 if TYPE_CHECKING:
     from uuid import UUID

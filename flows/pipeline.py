@@ -14,14 +14,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from flows.artifacts import ProgressArtifact, show_summary
-from flows.assemble import open_run, portable_parameters
 from flows.console import progress
+from flows.run_factory import open_run, portable_parameters
 from flows.settings import load_settings
 from flows.shards import ShardedRun, shard_deployment
 from segtools.errors import Transient
 from segtools.run import shards
 from segtools.run.cohort import exit_code
-from segtools.run.news import news
+from segtools.run.staleness import news
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State

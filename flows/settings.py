@@ -15,23 +15,23 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, YamlConfigSettingsSource
 
-from segtools.bucket import BucketOptions, is_bucket_url
+from segtools.dataset.storage import FolderHome
 from segtools.decode import DecodeOptions
 from segtools.errors import SpecError
-from segtools.fetch.s5cmd import FetchOptions
+from segtools.objectstore.bucket import BucketOptions, is_bucket_url
+from segtools.objectstore.s5cmd import FetchOptions
 from segtools.resources import folder
-from segtools.run.executor import ExecutorOptions
+from segtools.run.executors.base import ExecutorOptions
 from segtools.run.pipeline import PipelineOptions
-from segtools.write.home import FolderHome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydantic_settings import PydanticBaseSettingsSource
 
+    from segtools.dataset.storage import Home
     from segtools.select import CohortSpec, Sources
-    from segtools.select.engine import Engine
-    from segtools.write.home import Home
+    from segtools.select.engines.base import Engine
 
 PREFIX = "IDCSEG_"
 
@@ -163,7 +163,7 @@ class Settings(BaseSettings):
         """Where a dataset lives: a folder, or ``s3://bucket/name``."""
         if not is_bucket_url(dataset):
             return FolderHome(Path(dataset))
-        from segtools.write.bucket_home import BucketHome
+        from segtools.dataset.bucket_storage import BucketHome
 
         return BucketHome(dataset, self.bucket_options())
 

@@ -6,10 +6,9 @@ sub-packages of the same name: select, fetch, decode, write, check, report.
 
 from __future__ import annotations
 
-from segtools.dataset import Dataset, open_dataset
+from segtools.dataset.reader import Dataset, open_dataset
+from segtools.version import __version__
 
 __all__ = ["Dataset", "__version__", "open"]
-
-__version__ = "0.1.0"
 
 open = open_dataset

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import json
 import os
+import re
 import uuid
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from segtools.errors import EnvironmentProblem, WriteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -91,3 +96,53 @@ def sweep(folder: Path) -> int:
 def _discard(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
+
+
+def tsv(lines: Iterable[Sequence[Any]]) -> bytes:
+    """Tab-separated lines; null is BIDS's ``n/a``."""
+    return "".join("\t".join(map(_cell, line)) + "\n" for line in lines).encode()
+
+
+def dump_json(content: Mapping[str, Any]) -> bytes:
+    """Indented UTF-8 JSON, always the same bytes for the same content."""
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(
+        "utf-8", "replace"
+    )
+
+
+def _cell(value: object) -> str:
+    return "n/a" if value is None or value == "" else " ".join(str(value).split())
+
+
+MAX_COMPONENT = 64
+"""Longest component: a UID's length (PS3.5 6.2)."""
+
+
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9._-]")
+
+
+_TAGGED = re.compile(r"-[0-9a-f]{10}\Z")
+
+
+def component(name: str) -> str:
+    """One path component for a stranger's `name`: ``[A-Za-z0-9._-]``, at most 64 characters.
+
+    A name that has to be changed gets 10 hex digits of its SHA-256 appended, and so does one that
+    only looks as if it had been; hence two names never share a component.
+
+    Examples
+    --------
+    >>> component("LIDC-IDRI-0001")
+    'LIDC-IDRI-0001'
+    >>> component("../etc")
+    '-.-etc-f7f9121fdb'
+    """
+    safe = _FORBIDDEN.sub("-", name)
+    if safe.startswith("."):  # hidden files, `.`, `..`
+        safe = f"-{safe[1:]}"
+    if safe.endswith("."):  # dropped silently by some file systems
+        safe = f"{safe[:-1]}-"
+    if safe == name and name and len(name) <= MAX_COMPONENT and not _TAGGED.search(name):
+        return name
+    tag = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{safe[: MAX_COMPONENT - 11] or '-'}-{tag}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from segtools.codes import CODES, Severity
@@ -53,10 +53,6 @@ class Finding:
         severity = CODES[self.code].severity
         assert severity is not None  # noqa: S101 - checked on construction
         return severity
-
-    def with_(self, **changes: Any) -> Finding:
-        """A copy with other fields."""
-        return replace(self, **changes)
 
 
 def finding_row(

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 
 import segtools
+from segtools.dataset import transaction
+from segtools.dataset.layout import Layout, sop8
 from segtools.errors import DatasetError, MissingError, UsageError
 from segtools.schema import DATASET_TABLES, SEGMENTS
-from segtools.write import catalog
 from segtools.write.instance import WriteOptions
-from segtools.write.layout import Layout, sop8
 from tests.factories.dataset import commit, make_series, make_volume, write_part
 
 PLAIN, LAYERED, FRACTIONAL, MASKS, NONE = (make_series(number) for number in range(1, 6))
@@ -30,7 +30,7 @@ VOLUMES = {
 
 def build(root):
     layout = Layout(root)
-    catalog.prepare(layout)
+    transaction.prepare(layout)
     write_part(layout, [PLAIN], "a")
     write_part(layout, [LAYERED], "b", layers=2)
     write_part(layout, [FRACTIONAL], "c", fractional=True)
@@ -200,7 +200,7 @@ def test_no_dataset(tmp_path):
 )
 def test_a_broken_manifest(tmp_path, change, code):
     layout = Layout(tmp_path / "d")
-    catalog.prepare(layout)
+    transaction.prepare(layout)
     commit(layout, [])
     manifest = json.loads(layout.manifest.read_text())
     layout.manifest.write_text(change if isinstance(change, str) else json.dumps(manifest | change))
@@ -211,7 +211,7 @@ def test_a_broken_manifest(tmp_path, change, code):
 
 def test_a_commit_cut_short_is_noticed(tmp_path):
     layout = Layout(tmp_path / "d")
-    catalog.prepare(layout)
+    transaction.prepare(layout)
     commit(layout, [])
     with layout.table("segments").open("ab") as file:
         file.write(b"x")
@@ -253,7 +253,7 @@ def test_importing_segtools_is_light():
         "import sys, segtools\n"
         f"found = [name for name in {heavy.split()!r} if name in sys.modules]\n"
         "assert not found, found\n"
-        "assert segtools.open is segtools.dataset.open_dataset\n"
+        "assert segtools.open is segtools.dataset.reader.open_dataset\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

@@ -41,7 +41,7 @@ def loaded_by(code: str) -> set[str]:
     ("code", "allowed"),
     [
         ("import segtools", set()),
-        ("import segtools.dataset", set()),
+        ("import segtools.dataset.reader", set()),
         ("import flows.cli", {"cyclopts"}),
         ("import segtools.decode", {"numpy"}),
         ("import segtools.select", set()),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.commands.where import Where, select_cohort
+from flows.commands.options import Where, select_cohort
 from flows.console import (
     bytes_text,
     duration_text,
@@ -113,7 +113,7 @@ def run_cohort(
     """Run a cohort and show what came of it; the exit code."""
     output = output.rstrip("/") or "/"
     if direct:
-        from flows.assemble import open_run, run_stages
+        from flows.run_factory import open_run, run_stages
         from segtools.run.cohort import exit_code
 
         _refuse_shards(where)
@@ -214,8 +214,8 @@ def fetch(
     json
         Machine-readable output.
     """
+    from segtools.fetch.download import keep_series
     from segtools.run.batches import cut
-    from segtools.run.keep import keep_series
     from segtools.series import iter_selection
 
     _, settings, selection = select_cohort(cohort, where)

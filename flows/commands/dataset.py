@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from flows.commands.cohort import print_outcome, run_cohort
-from flows.commands.where import Where, temporary_folder
-from flows.console import bytes_text, duration_text, note, print_json, print_table, summary_lines
+from flows.commands.options import Where, temporary_folder
+from flows.console import (
+    bytes_text,
+    duration_text,
+    note,
+    print_json,
+    print_table,
+    summary_lines,
+)
 from segtools.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from segtools.dataset import Dataset
+    from segtools.dataset.reader import Dataset
 
 
 def show(
@@ -211,6 +218,6 @@ def retry(
 
 def _opened(dataset: str) -> Dataset:
     from flows.settings import load_settings
-    from segtools.dataset import open_dataset
+    from segtools.dataset.reader import open_dataset
 
     return open_dataset(dataset, load_settings().bucket_options())

@@ -11,10 +11,10 @@ from flows.console import note, print_json, print_rows
 from segtools.codes import Severity
 from segtools.decode import DecodeOptions
 from segtools.errors import MissingError, SegError, UsageError
-from segtools.run.single import decode_file, decode_parts, rows_for_people
+from segtools.run.decode_file import decode_file, decode_parts, rows_for_people
 
 if TYPE_CHECKING:
-    from segtools.run.single import SingleFile
+    from segtools.run.decode_file import SingleFile
 
 _COLUMNS = ["segment_number", "structure", "label", "voxel_count", "volume_ml", "layer", "component_count"]
 
@@ -58,7 +58,7 @@ def decode(
     files = _files(path)
     grid = None
     if source is not None:
-        from segtools.decode.source import source_grid_from_files
+        from segtools.decode.geometry.source_grid import source_grid_from_files
 
         grid = source_grid_from_files(source)
     chosen: dict[str, Any] = {

@@ -13,8 +13,8 @@ from cyclopts import Parameter
 from flows.console import note, print_rows, summary_lines
 
 if TYPE_CHECKING:
-    from segtools.encode.phantom import Archived
     from segtools.index import IndexReport
+    from segtools.phantom.archive import Archived
 
 _PARTIAL = 3
 
@@ -38,10 +38,10 @@ def demo(
         Without Prefect.
     """
     from flows.commands.cohort import run_cohort
-    from flows.commands.where import Where
+    from flows.commands.options import Where
     from flows.s3_endpoint import serve_folder
-    from segtools.encode.phantom import write_archive
     from segtools.index import build_index
+    from segtools.phantom.archive import write_archive
 
     start = time.monotonic()
     output = output.resolve()
@@ -72,9 +72,9 @@ def _compare(
     expected: list[Archived], report: IndexReport, dataset: Path
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A row per SEG series of the archive, and a line per difference from what it should be."""
-    from segtools.dataset import open_dataset
+    from segtools.dataset.layout import Layout
+    from segtools.dataset.reader import open_dataset
     from segtools.run.ledger import latest
-    from segtools.write.layout import Layout
 
     skipped = {item.path: item.code for item in report.skipped}
     outcomes = latest(Layout(dataset).ledger)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.commands.where import Where
+from flows.commands.options import Where
 from flows.console import note, print_json, summary_lines
 from flows.server import require_server, server_errors
 from segtools.errors import SpecError
@@ -74,8 +74,8 @@ def deploy(
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "segtools")
     require_server(ephemeral=False)
     with server_errors():
-        from flows.assemble import portable_parameters
         from flows.deploy import Schedule, deployment_name
+        from flows.run_factory import portable_parameters
 
         parameters = portable_parameters(cohort, output, where.config, where.set, where.index)
         called = name or deployment_name(output)

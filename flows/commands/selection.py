@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from flows.commands.where import Where, select_cohort
+from flows.commands.options import Where, select_cohort
 from flows.console import note, print_json, print_table
 from segtools.errors import EnvironmentProblem
 

@@ -1,6 +1,6 @@
 """An independent reader of a dataset: recounts what the tables claim from the bytes on disk.
 
-It shares no code with the writer or with `segtools.nifti`: gzip is the standard library's, the header
+It shares no code with the writer or with `segtools.nifti.reader`: gzip is the standard library's, the header
 is taken apart with `struct`. Agreement therefore means something.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from segtools.dataset import Dataset
+    from segtools.dataset.reader import Dataset
 
 _VOLUMES = """
     SELECT path, kind, any_value(seg_series_uid), any_value(seg_sop_uid),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from segtools.dataset import Dataset
+    from segtools.dataset.reader import Dataset
 
 OUTLIER_Z = 5.0
 """Robust z of the logarithm of a volume, from which on it is an outlier."""

@@ -12,7 +12,7 @@ from segtools.schema import Column, Table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from segtools.dataset import Dataset
+    from segtools.dataset.reader import Dataset
 
 
 def check_table(dataset: Dataset, table: Table) -> list[Finding]:

@@ -10,8 +10,22 @@ Importing this package imports NumPy and nothing heavier; pydicom is needed for 
 
 from __future__ import annotations
 
-from segtools.decode.read import DECODE_VERSION, DecodeOptions, SegFile, read, read_header, read_parts
-from segtools.decode.volume import LPS_TO_RAS, Concept, Grid, SegHeader, Segment, SegVolume
+from segtools.decode.read import (
+    DECODE_VERSION,
+    DecodeOptions,
+    SegFile,
+    read,
+    read_header,
+    read_parts,
+)
+from segtools.decode.volume import (
+    LPS_TO_RAS,
+    Grid,
+    SegHeader,
+    Segment,
+    SegVolume,
+)
+from segtools.terminology.concepts import Concept
 
 __all__ = [
     "DECODE_VERSION",

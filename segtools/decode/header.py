@@ -10,7 +10,7 @@ from segtools.errors import CorruptSegError, NotSegError, UnsupportedSegError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from segtools.decode.structure import Element, Structure
+    from segtools.decode.dicom.file import Element, Structure
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"

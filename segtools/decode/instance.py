@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segtools.decode import header as seg_header
-from segtools.decode.frames import FrameTable, derivation_uids, read_frames
-from segtools.decode.pixels import Frames, PixelDescription, open_frames
-from segtools.decode.structure import PER_FRAME_GROUPS, Structure, tag_text
-from segtools.decode.terms import read_segments
+from segtools.decode.dicom.file import PER_FRAME_GROUPS, Structure, tag_text
+from segtools.decode.geometry.frame_table import FrameTable, derivation_uids, read_frames
+from segtools.decode.pixels.frames import Frames, PixelDescription
+from segtools.decode.pixels.open import open_frames
+from segtools.decode.segments import read_segments
 from segtools.errors import CorruptSegError
 from segtools.finding import Finding
 
 if TYPE_CHECKING:
-    from segtools.decode.pixels import Stored
+    from segtools.decode.pixels.frames import Stored
     from segtools.decode.volume import SegHeader, Segment
 
 _PIXEL_DATA, _EXTENDED_OFFSETS = 0x7FE00010, 0x7FE00001

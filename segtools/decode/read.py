@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import numpy as np
 
 from segtools.decode import header as seg_header
-from segtools.decode.frames import FrameTable
-from segtools.decode.geometry import Placement, orientation_groups, place
+from segtools.decode.dicom.file import SHARED_GROUPS, open_structure
+from segtools.decode.dicom.mmap import MappedFile, map_file
+from segtools.decode.geometry.frame_table import FrameTable
+from segtools.decode.geometry.grid import Placement, orientation_groups, place
 from segtools.decode.instance import Instance, join, open_instance
-from segtools.decode.mapped import MappedFile, map_file
-from segtools.decode.referenced import take_positions
-from segtools.decode.structure import SHARED_GROUPS, open_structure
-from segtools.decode.terms import read_segments
-from segtools.decode.voxels import decode_voxels
+from segtools.decode.labelmap.assemble import decode_voxels
+from segtools.decode.referenced_images import take_positions
+from segtools.decode.segments import read_segments
 from segtools.errors import MissingError, SegError, UnsupportedSegError
 from segtools.finding import Finding
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segtools.decode.source import SourceGrid
+    from segtools.decode.geometry.source_grid import SourceGrid
     from segtools.decode.volume import SegHeader, Segment, SegVolume
 
     Ints = npt.NDArray[np.int64]
@@ -120,8 +120,8 @@ def read(
     options : DecodeOptions
     source_grid : SourceGrid, optional
         Of the segmented images. Needed for files whose frames name source images instead of positions
-        (finding ``geometry-from-source``); no other file looks at it. `segtools.decode.source.onto`
-        puts a volume on it.
+        (finding ``geometry-from-source``); no other file looks at it.
+        `segtools.decode.geometry.source_grid.onto` puts a volume on it.
 
     Returns
     -------

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from segtools.terminology.concepts import Concept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,14 +19,6 @@ if TYPE_CHECKING:
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """The one place where DICOM's LPS+ becomes NIfTI's RAS+ (left-multiply)."""
-
-
-class Concept(NamedTuple):
-    """A coded concept (PS3.3 8.8): value, scheme, meaning, as written in the file."""
-
-    value: str
-    scheme: str
-    meaning: str
 
 
 @dataclass(frozen=True, slots=True)

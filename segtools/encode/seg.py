@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.volume import Concept, Grid, Segment
+    from segtools.decode.volume import Grid, Segment
+    from segtools.terminology.concepts import Concept
 
 Kind = Literal["BINARY", "FRACTIONAL", "LABELMAP"]
 NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)

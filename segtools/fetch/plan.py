@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from segtools.errors import FetchError, SegtoolsError
+from segtools.objectstore.urls import is_remote, local_path, safe_url, unsafe_url
 from segtools.series import RemoteObject
 
 if TYPE_CHECKING:
@@ -20,19 +20,10 @@ if TYPE_CHECKING:
 
     from segtools.series import SelectedSeries
 
-GCS_OF_AWS = {
-    "idc-open-data": "idc-open-data",
-    "idc-open-data-two": "idc-open-idc1",
-    "idc-open-data-cr": "idc-open-cr",
-}
-"""IDC's buckets: the keys are the same on both clouds, two of three bucket names are not."""
-
-AWS_OF_GCS = {gcs: aws for aws, gcs in GCS_OF_AWS.items()}
 
 SIZE_SLACK_BYTES = 10_000
 """IDC's series index states sizes in MB with two decimals, so sums are compared with this slack."""
 
-_S3_URL = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9])/(?P<key>.+)")
 _WILDCARDS = re.compile(r"[*?]")
 
 
@@ -69,56 +60,6 @@ class Plan:
     def size_bytes(self) -> int:
         """Bytes that its transfer will take on disk; 0 for files read in place."""
         return sum(item.source.size_bytes or 0 for item in self.items if is_remote(item.source.url))
-
-
-def is_remote(url: str) -> bool:
-    """Whether s5cmd must fetch it."""
-    return url.startswith("s3://")
-
-
-def safe_url(url: str, endpoint: str | None = None) -> str:
-    """The URL as s5cmd or the file system may see it, its bucket under the endpoint's own name.
-
-    Parameters
-    ----------
-    url : str
-        ``s3://bucket/key``, ``s3://bucket/folder/`` (or ``…/*``), or ``file:///path``.
-    endpoint : str, optional
-        Google's or Amazon's endpoint maps IDC's bucket names; any other leaves them.
-
-    Raises
-    ------
-    FetchError
-        ``unsafe-url``.
-    """
-    if any(ord(character) < 32 or ord(character) == 127 for character in url) or not url.isprintable():
-        raise _unsafe(url, "it holds control characters")
-    if url.startswith("file://"):
-        local_path(url)
-        return url
-    match = _S3_URL.fullmatch(url.removesuffix("*") if url.endswith("/*") else url)
-    if match is None:
-        raise _unsafe(url, "only s3://bucket/key and file:///path are allowed")
-    if ".." in match["key"].split("/") or match["key"].startswith("/"):
-        raise _unsafe(url, "it climbs out of its folder")
-    return f"s3://{_bucket(match['bucket'], endpoint)}/{match['key']}"
-
-
-def local_path(url: str) -> Path:
-    """The absolute path of a ``file:///`` URL.
-
-    Raises
-    ------
-    FetchError
-        ``unsafe-url``: a host, a relative path, ``..`` or a NUL.
-    """
-    parts = urlsplit(url, allow_fragments=False)
-    path = Path(unquote(parts.path))
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or parts.query:
-        raise _unsafe(url, "a local URL is file:/// and an absolute path")
-    if not path.is_absolute() or ".." in path.parts or "\0" in str(path):
-        raise _unsafe(url, "a local URL is file:/// and an absolute path without '..'")
-    return path
 
 
 def plan_series(series: SelectedSeries, folder: Path, endpoint: str | None) -> Plan:
@@ -182,18 +123,11 @@ def check_total(plan: Plan) -> None:
         raise FetchError("size-mismatch", f"{says} {stated}", url=series.series_url)
 
 
-def _bucket(name: str, endpoint: str | None) -> str:
-    host = (urlsplit(endpoint).hostname or "") if endpoint else "s3.amazonaws.com"
-    if host == "storage.googleapis.com":
-        return GCS_OF_AWS.get(name, name)
-    return AWS_OF_GCS.get(name, name) if host.endswith(".amazonaws.com") else name
-
-
 def _mapped(source: RemoteObject, endpoint: str | None) -> RemoteObject:
     md5 = source.md5.lower() if source.md5 else None
     url = safe_url(source.url, endpoint)
     if url.endswith("/"):
-        raise _unsafe(source.url, "an object's URL does not end with '/'")
+        raise unsafe_url(source.url, "an object's URL does not end with '/'")
     return RemoteObject(url, source.size_bytes, md5, source.sop_uid)
 
 
@@ -224,9 +158,5 @@ def _local_objects(url: str) -> list[RemoteObject]:
 
 def _listable(url: str) -> str:
     if _WILDCARDS.search(url):
-        raise _unsafe(url, "s5cmd would read its wildcards as a pattern")
+        raise unsafe_url(url, "s5cmd would read its wildcards as a pattern")
     return url
-
-
-def _unsafe(url: str, why: str) -> FetchError:
-    return FetchError("unsafe-url", f"URL {url[:200]!r} is refused: {why}.", url=url[:200])

@@ -4,7 +4,7 @@
 `instances.parquet`: the same queries then run on it as on IDC.
 """
 
-from segtools.index.archive import ArchiveObject
 from segtools.index.build import IndexReport, Skipped, build_index
+from segtools.index.folder_archive import ArchiveObject
 
 __all__ = ["ArchiveObject", "IndexReport", "Skipped", "build_index"]

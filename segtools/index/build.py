@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 
 from segtools.errors import SegtoolsError, UsageError
 from segtools.files import replacing
-from segtools.index.archive import Archive, ArchiveObject, FolderArchive
-from segtools.index.belonging import FILE as COLLECTIONS_FILE
-from segtools.index.belonging import Belonging, Belongings
-from segtools.index.bucket import BucketArchive
+from segtools.index.bucket_archive import BucketArchive
+from segtools.index.collections_table import FILE as COLLECTIONS_FILE
+from segtools.index.collections_table import Belonging, Belongings
+from segtools.index.folder_archive import Archive, ArchiveObject, FolderArchive
 from segtools.index.header import Header, read_header
 from segtools.schema import IDC_INSTANCES, IDC_SEGMENTATIONS, IDC_SERIES, Table
 
@@ -102,7 +102,7 @@ def build_index(
         Folder for `segmentations.parquet`, `series_index.parquet` and `instances.parquet`. Each is
         replaced as a whole, the series last. May lie within the source.
     collection : str, optional
-        Collection of what `collections.csv` (see `segtools.index.belonging`) does not name;
+        Collection of what `collections.csv` (see `segtools.index.collections_table`) does not name;
         default: the name of the folder or bucket.
     url_base : str, optional
         URL prefix of a folder's objects, if they are to be fetched from elsewhere.

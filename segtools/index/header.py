@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from segtools.decode.structure import SHARED_GROUPS, Structure, open_structure
-from segtools.decode.terms import read_segments
+from segtools.decode.dicom.file import SHARED_GROUPS, Structure, open_structure
+from segtools.decode.segments import read_segments
 from segtools.errors import CorruptSegError, NotSegError
 
 if TYPE_CHECKING:
     import mmap
 
-    from segtools.decode.volume import Concept, Segment
+    from segtools.decode.volume import Segment
+    from segtools.terminology.concepts import Concept
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 LABEL_MAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"

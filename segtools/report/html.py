@@ -17,13 +17,13 @@ from segtools.files import write_bytes
 from segtools.report import charts, text
 from segtools.report.projection import SIDE
 from segtools.report.summary import Summary, summarize
-from segtools.report.thumbs import Thumbnail, thumbnails
+from segtools.report.thumbnails import Thumbnail, thumbnails
 from segtools.schema import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from segtools.dataset import Dataset
+    from segtools.dataset.reader import Dataset
 
 _FOLDER = Path(__file__).parent
 

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from segtools.dataset import only_itself
+from segtools.dataset.reader import only_itself
 from segtools.errors import DatasetError
 from segtools.schema import DATASET_TABLES, SERIES_STATUS
+from segtools.terminology.licenses import is_noncommercial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from segtools.dataset import Dataset
+    from segtools.dataset.reader import Dataset
 
 MAXIMUM_ROWS = 200
 """Longest list of a summary; the totals beside it count everything."""
@@ -189,12 +190,6 @@ def summarize(dataset: Dataset) -> Summary:
             findings=tuple(FindingCount(*row) for row in db.execute(_FINDINGS).fetchall()),
             failures=_failures(db),
         )
-
-
-def is_noncommercial(license_name: str | None) -> bool:
-    """Whether a licence's short name says NC: "CC BY-NC 4.0"."""
-    words = (license_name or "").upper().replace("-", " ").split()
-    return "NC" in words or "NONCOMMERCIAL" in words
 
 
 @contextlib.contextmanager

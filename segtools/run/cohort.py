@@ -14,11 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from segtools.codes import CODES
+from segtools.dataset import transaction
+from segtools.dataset.run_record import settings_hash, versions, write_run
 from segtools.decode import DECODE_VERSION, DecodeOptions
 from segtools.errors import EnvironmentProblem, SegtoolsError, WriteError
-from segtools.fetch.s5cmd import FetchOptions
+from segtools.objectstore.s5cmd import FetchOptions
 from segtools.run.batches import BATCH_BYTES, BATCH_COUNT, Batch, cut
-from segtools.run.executor import ExecutorOptions, run_batches
+from segtools.run.executors.base import ExecutorOptions
+from segtools.run.executors.scheduler import run_batches
 from segtools.run.ledger import Ledger
 from segtools.run.pipeline import PipelineOptions
 from segtools.run.process import Job, process_series
@@ -26,23 +29,21 @@ from segtools.run.scratch import leased
 from segtools.run.status import plan_run
 from segtools.run.worker import Worker, stage_part
 from segtools.series import FetchedSeries, iter_selection
-from segtools.write import catalog
 from segtools.write.instance import WriteOptions
-from segtools.write.provenance import settings_hash, versions, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from segtools.decode.source import SourceGrid
+    from segtools.dataset.layout import Layout
+    from segtools.dataset.storage import Home
+    from segtools.decode.geometry.source_grid import SourceGrid
     from segtools.report.summary import Summary
-    from segtools.run.executor import Completed
+    from segtools.run.executors.scheduler import Completed
     from segtools.run.ledger import Outcome
     from segtools.select import CohortSpec, Selection, Sources
-    from segtools.select.engine import Engine
+    from segtools.select.engines.base import Engine
     from segtools.series import SelectedSeries
-    from segtools.write.home import Home
-    from segtools.write.layout import Layout
 
 _log = logging.getLogger(__name__)
 
@@ -148,8 +149,8 @@ class CohortRun:
             held.enter_context(self.peek())
             held.enter_context(self.home.locked(self.layout))
             self.home.bring(self.layout)
-            catalog.prepare(self.layout)
-            self.job = replace(self.job, run=catalog.next_run(self.layout))
+            transaction.prepare(self.layout)
+            self.job = replace(self.job, run=transaction.next_run(self.layout))
             self._held = held.pop_all()
         return self
 
@@ -182,7 +183,7 @@ class CohortRun:
     def pending(self) -> list[SelectedSeries]:
         """The selected series that are new, changed, or to be tried again; noted for `idcseg status`."""
         selection = self._selected()
-        done = catalog.done(self.layout)
+        done = transaction.done(self.layout)
         pending = [
             series
             for series in iter_selection(selection.series, selection.objects)
@@ -230,8 +231,8 @@ class CohortRun:
         """Make everything staged one dataset; gives its dataset.json."""
         selection = self._selected()
         self.home.bring(self.layout, self.layout.staging)  # what workers elsewhere staged
-        parts = catalog.staged(self.layout)
-        committed = catalog.commit(
+        parts = transaction.staged(self.layout)
+        committed = transaction.commit(
             self.layout,
             cohort=self.cohort_text,
             current=selection.series,
@@ -255,7 +256,7 @@ class CohortRun:
             if dataset.manifest.get("is_checked"):
                 return 0
             findings = check_catalog(dataset)
-        catalog.record_checks(self.layout, findings)
+        transaction.record_checks(self.layout, findings)
         self.home.publish(self.layout, ())
         return len(findings)
 
@@ -287,7 +288,7 @@ class CohortRun:
     def _selected(self) -> Selection:
         return self.selection or self.select()
 
-    def _is_open(self, series: SelectedSeries, done: catalog.Done | None) -> bool:
+    def _is_open(self, series: SelectedSeries, done: transaction.Done | None) -> bool:
         if done is None or done.crdc_series_uuid != series.crdc_series_uuid:
             return True
         if done.settings_hash != self.job.settings_hash:
@@ -305,7 +306,7 @@ class CohortRun:
         return [self._lost(series, completed.batch, error) for series in completed.batch.series]
 
     def _lost(self, series: SelectedSeries, batch: Batch, error: SegtoolsError) -> Outcome:
-        part = catalog.part_id(self.job.run, batch.id, is_last_word=True)
+        part = transaction.part_id(self.job.run, batch.id, is_last_word=True)
         with self.home.outbox(partial(leased, self.config.pipeline.scratch)) as layout:
             result = process_series(FetchedSeries(series, error=error), self.job, layout)
             stage_part(layout, part, [result])

@@ -23,7 +23,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from segtools.errors import FetchError
-from segtools.fetch.store import plan_batch, transfer
+from segtools.fetch.transfer import plan_batch, transfer
 from segtools.run.scratch import Canceled, Scratch
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from segtools.fetch.plan import Plan
-    from segtools.fetch.s5cmd import FetchOptions
+    from segtools.objectstore.s5cmd import FetchOptions
     from segtools.run.batches import Batch
     from segtools.run.scratch import Lease
     from segtools.series import FetchedSeries

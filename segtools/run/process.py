@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from segtools.decode.source import SourceGrid
+    from segtools.dataset.layout import Layout
+    from segtools.decode.geometry.source_grid import SourceGrid
     from segtools.series import FetchedSeries
-    from segtools.write.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class _Progress:
     def _onto_source(volume: decode.SegVolume, grid: SourceGrid | None) -> decode.SegVolume:
         from dataclasses import replace
 
-        from segtools.decode.source import onto
+        from segtools.decode.geometry.source_grid import onto
 
         if grid is not None:
             return onto(volume, grid)

@@ -24,10 +24,10 @@ from segtools.series import iter_selection
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from segtools.dataset.layout import Layout
     from segtools.run.cohort import CohortRun
     from segtools.run.ledger import Outcome
     from segtools.series import SelectedSeries
-    from segtools.write.layout import Layout
 
 _TABLES = (schema.SELECTION, schema.OBJECTS)
 _LEDGER = "shard-"

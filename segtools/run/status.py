@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from segtools.dataset import transaction
 from segtools.errors import MissingError
 from segtools.files import write_bytes
 from segtools.run.ledger import latest
 from segtools.schema import SERIES
-from segtools.write import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from segtools.dataset.layout import Layout
+    from segtools.dataset.storage import Home, Scratch
     from segtools.series import SelectedSeries
-    from segtools.write.home import Home, Scratch
-    from segtools.write.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +111,16 @@ def read_status(home: Home, scratch: Scratch) -> Status:
 
 def _read(layout: Layout, home: Home) -> Status:
     manifest, plan = _json(layout.manifest), _json(layout.plan)
-    parts = catalog.staged(layout)
+    parts = transaction.staged(layout)
     held = home.holder()
     if not (manifest or plan or parts or held):
         raise MissingError("not-found", f"{home.name} holds no dataset, not even one begun.", path=home.name)
     tables = {name: entry["rows"] for name, entry in manifest.get("tables", {}).items()}
-    known = catalog.done(layout).values()
+    known = transaction.done(layout).values()
     outcomes = latest(layout.ledger).values() if layout.ledger.is_dir() else ()
-    seen, seen_bytes = _seen(layout, [part for part in parts if catalog.run_of(part) >= plan.get("run", 0)])
+    seen, seen_bytes = _seen(
+        layout, [part for part in parts if transaction.run_of(part) >= plan.get("run", 0)]
+    )
     rate = eta = None
     if held and plan:
         elapsed = (datetime.now(UTC) - datetime.fromisoformat(plan["started"])).total_seconds()

@@ -6,21 +6,21 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from segtools.dataset.transaction import part_id, stage
 from segtools.run.pipeline import Pipeline
 from segtools.run.process import process_series
 from segtools.run.scratch import leased
-from segtools.write.catalog import part_id, stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segtools.fetch.s5cmd import FetchOptions
+    from segtools.dataset.layout import Layout
+    from segtools.dataset.storage import Home
+    from segtools.objectstore.s5cmd import FetchOptions
     from segtools.run.batches import Batch
     from segtools.run.ledger import Outcome
     from segtools.run.pipeline import PipelineOptions
     from segtools.run.process import Job, ProcessedSeries
-    from segtools.write.home import Home
-    from segtools.write.layout import Layout
 
 
 class Worker:

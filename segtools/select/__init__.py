@@ -9,39 +9,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segtools.select.bigquery import BigQueryEngine
-    from segtools.select.cohort import json_schema, load_spec, parse_spec
-    from segtools.select.local import LocalEngine
-    from segtools.select.mirroring import mirror
-    from segtools.select.planning import Plan, Rates, plan
-    from segtools.select.query import Library
+    from segtools.select.cohort_file import json_schema, load_spec, parse_spec
+    from segtools.select.cohort_spec import CohortSpec
+    from segtools.select.concept_keys import structures
+    from segtools.select.cost_estimate import Plan, Rates, plan
+    from segtools.select.engines.bigquery import BigQueryEngine
+    from segtools.select.engines.duckdb import LocalEngine
+    from segtools.select.engines.mirror import mirror
+    from segtools.select.engines.sources import Sources
     from segtools.select.related import changes, source_series, viewer_links
     from segtools.select.selection import Selection, estimate, select
-    from segtools.select.sources import Sources
-    from segtools.select.spec import CohortSpec
-    from segtools.select.terms import near
-    from segtools.select.vocabulary import structures
+    from segtools.select.sql.library import Library
 
-_HOMES = {
-    "BigQueryEngine": "bigquery",
-    "CohortSpec": "spec",
-    "Library": "query",
-    "LocalEngine": "local",
-    "Plan": "planning",
-    "Rates": "planning",
+_MODULES = {
+    "BigQueryEngine": "engines.bigquery",
+    "CohortSpec": "cohort_spec",
+    "Library": "sql.library",
+    "LocalEngine": "engines.duckdb",
+    "Plan": "cost_estimate",
+    "Rates": "cost_estimate",
     "Selection": "selection",
-    "Sources": "sources",
+    "Sources": "engines.sources",
     "changes": "related",
     "estimate": "selection",
-    "json_schema": "cohort",
-    "load_spec": "cohort",
-    "mirror": "mirroring",
-    "near": "terms",
-    "parse_spec": "cohort",
-    "plan": "planning",
+    "json_schema": "cohort_file",
+    "load_spec": "cohort_file",
+    "mirror": "engines.mirror",
+    "parse_spec": "cohort_file",
+    "plan": "cost_estimate",
     "select": "selection",
     "source_series": "related",
-    "structures": "vocabulary",
+    "structures": "concept_keys",
     "viewer_links": "related",
 }
 
@@ -59,7 +57,6 @@ __all__ = [
     "json_schema",
     "load_spec",
     "mirror",
-    "near",
     "parse_spec",
     "plan",
     "select",
@@ -71,6 +68,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a name from its module on first use: DuckDB, sqlglot and pydantic cost seconds."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

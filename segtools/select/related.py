@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from segtools.select.query import Library
 from segtools.select.selection import prepared
+from segtools.select.sql.library import Library
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from segtools.select.engine import Engine
-    from segtools.select.sources import Sources
-    from segtools.select.spec import CohortSpec
+    from segtools.select.cohort_spec import CohortSpec
+    from segtools.select.engines.base import Engine
+    from segtools.select.engines.sources import Sources
 
 
 def source_series(spec: CohortSpec, sources: Sources | None = None, engine: Engine | None = None) -> pa.Table:

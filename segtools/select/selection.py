@@ -13,18 +13,18 @@ import pyarrow.compute as pc
 
 from segtools import schema
 from segtools.errors import QueryError, SelectError, SpecError
-from segtools.select.engine import Result, check_columns
-from segtools.select.query import Library, Query, load_query
-from segtools.select.sources import Sources
-from segtools.select.spec import Code, CohortSpec
-from segtools.select.sql import CHOSEN
-from segtools.select.terms import near
-from segtools.select.vocabulary import PREFIXES, Concepts, code_keys, require_segments
+from segtools.select.cohort_spec import Code, CohortSpec
+from segtools.select.concept_keys import PREFIXES, Concepts, code_keys, require_segments
+from segtools.select.engines.base import Result, check_columns
+from segtools.select.engines.sources import Sources
+from segtools.select.sql.library import Library, Query, load_query
+from segtools.select.sql.statement import CHOSEN
+from segtools.terminology.snomed import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from segtools.select.engine import Engine, Facts, Session
+    from segtools.select.engines.base import Engine, Facts, Session
 
 _SERIES_FILTERS = ("collections", "analysis_results", "licenses", "patients", "series_uids")
 _FILTER_COLUMNS = {
@@ -135,7 +135,7 @@ def prepared(
 
 
 def _default_engine() -> Engine:
-    from segtools.select.local import LocalEngine
+    from segtools.select.engines.duckdb import LocalEngine
 
     return LocalEngine()
 
@@ -381,7 +381,7 @@ def _prefixed(query: Query) -> Query:
 
     from sqlglot import exp
 
-    from segtools.select.sql import parse
+    from segtools.select.sql.statement import parse
 
     tree = parse(query)
     for node in tree.find_all(exp.Parameter):

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from segtools.dataset.layout import sidecar_name, sop8, volume_name
+from segtools.dataset.staged_volumes import place, settle
 from segtools.files import fsync_folder, write_bytes
-from segtools.write.layout import sidecar_name, sop8, volume_name
-from segtools.write.nifti import write_volume
-from segtools.write.pending import place, settle
-from segtools.write.rows import DECODER, finding_row, grid_and_measures, segment_row
+from segtools.nifti.writer import write_volume
+from segtools.version import DECODER
+from segtools.write.rows import finding_row, grid_and_measures, segment_row
 from segtools.write.sidecars import json_sidecar, tsv_sidecar
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from segtools.dataset.layout import Layout
     from segtools.decode.measure import SegmentMeasure
     from segtools.decode.volume import SegVolume
     from segtools.series import SelectedSeries
-    from segtools.write.layout import Layout
 
 Stored = tuple[str, int]
 """Relative path and bytes of a file."""
@@ -65,7 +66,7 @@ def write_instance(
 ) -> WrittenInstance:
     """Write volumes and sidecars of an instance; give its catalog rows.
 
-    What the last commit names stays as it is until the next one; see `segtools.write.pending`. In a
+    What the last commit names stays as it is until the next one; see `segtools.dataset.staged_volumes`. In a
     folder without commits, what an earlier call wrote of the instance under other names goes.
 
     Raises

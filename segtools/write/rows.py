@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from segtools import __version__
 from segtools.codes import Severity
+from segtools.dataset.layout import sop8
 from segtools.finding import finding_row
 from segtools.schema import SEGMENTS
-from segtools.write.layout import sop8
-from segtools.write.structures import color_hex, laterality, structure
+from segtools.terminology.color import color_hex
+from segtools.terminology.laterality import laterality
+from segtools.terminology.structures import structure
+from segtools.version import DECODER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from segtools.decode.measure import SegmentMeasure
-    from segtools.decode.volume import Concept, SegHeader, Segment, SegVolume
+    from segtools.decode.volume import SegHeader, Segment, SegVolume
     from segtools.errors import SegtoolsError
     from segtools.finding import Finding
     from segtools.series import SelectedSeries
+    from segtools.terminology.concepts import Concept
 
 __all__ = [
-    "DECODER",
     "failed_rows",
     "finding_row",
     "grid_and_measures",
@@ -30,7 +32,6 @@ __all__ = [
     "series_row",
 ]
 
-DECODER = f"segtools/{__version__}"
 _ALGORITHMS = ("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL")
 _TYPES = ("BINARY", "FRACTIONAL", "LABELMAP")
 

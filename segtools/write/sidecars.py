@@ -6,8 +6,9 @@ or a host.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
+
+from segtools.files import _cell, dump_json, tsv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -102,19 +103,3 @@ def tsv_sidecar(rows: Iterable[Mapping[str, Any]]) -> bytes:
 def abbreviation(structure: str) -> str:
     """Initials of a structure's words, upper-case: ``kidney_left`` is ``KL``."""
     return "".join(word[0] for word in structure.split("_") if word).upper()
-
-
-def tsv(lines: Iterable[Sequence[Any]]) -> bytes:
-    """Tab-separated lines; null is BIDS's ``n/a``."""
-    return "".join("\t".join(map(_cell, line)) + "\n" for line in lines).encode()
-
-
-def dump_json(content: Mapping[str, Any]) -> bytes:
-    """Indented UTF-8 JSON, always the same bytes for the same content."""
-    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(
-        "utf-8", "replace"
-    )
-
-
-def _cell(value: object) -> str:
-    return "n/a" if value is None or value == "" else " ".join(str(value).split())

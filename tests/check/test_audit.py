@@ -14,9 +14,9 @@ import pytest
 
 import segtools
 from segtools.check import audit, check_catalog
+from segtools.dataset import transaction
 from segtools.finding import Finding
 from segtools.schema import FINDINGS, SEGMENTS
-from segtools.write import catalog
 from segtools.write.instance import WriteOptions
 from tests.factories.dataset import commit, make_series, write_part
 
@@ -241,5 +241,5 @@ def test_findings_with_and_without_a_segment_are_in_order(dataset_of):
     layout = dataset_of(findings=doubts)
     assert findings(layout) == []
     with segtools.open(layout.root) as dataset:
-        catalog.record_checks(layout, check_catalog(dataset))
+        transaction.record_checks(layout, check_catalog(dataset))
     assert findings(layout) == []

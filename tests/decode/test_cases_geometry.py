@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segtools.decode import read, read_parts
-from segtools.decode.source import SourceGrid, onto
+from segtools.decode.geometry.source_grid import SourceGrid, onto
 from segtools.decode.volume import SegVolume
 from segtools.errors import SegError
 from tests.factories.case import SHAPE, Case, answer, masks

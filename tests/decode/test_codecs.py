@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.encaps import encapsulate
 
-from segtools.decode.pixels import PixelDescription, open_frames
-from segtools.decode.structure import Element
+from segtools.decode.dicom.file import Element
+from segtools.decode.pixels.frames import PixelDescription
+from segtools.decode.pixels.open import open_frames
 from segtools.errors import CorruptSegError, SegError
 from tests.factories import codecs as encoders
 

@@ -24,7 +24,13 @@ from segtools.decode.verify import verify
 from tests.factories import seg as S
 from tests.factories.case import Answer
 from tests.factories.judge import same_voxels
-from tests.factories.peers import Reading, dcmqi_binary, difference, read_with_dcmqi, read_with_highdicom
+from tests.factories.peers import (
+    Reading,
+    dcmqi_binary,
+    difference,
+    read_with_dcmqi,
+    read_with_highdicom,
+)
 from tests.factories.seg import SegFactory
 
 ORIENTATIONS = (

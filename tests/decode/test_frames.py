@@ -9,9 +9,9 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from segtools.decode import functional_groups, lockstep
-from segtools.decode.frames import SEVERAL_SEGMENTS, derivation_uids, read_frames
-from segtools.decode.structure import open_structure
+from segtools.decode.dicom import functional_groups, sequence_items
+from segtools.decode.dicom.file import open_structure
+from segtools.decode.geometry.frame_table import SEVERAL_SEGMENTS, derivation_uids, read_frames
 from segtools.errors import CorruptSegError
 from tests.factories import seg as S
 from tests.factories.case import masks
@@ -24,24 +24,24 @@ ENCODINGS = [
 ]
 
 
-def walked(data: bytes) -> lockstep.Items:
+def walked(data: bytes) -> sequence_items.Items:
     """Every item walked by itself: what the lock-step must equal."""
     structure = open_structure(data)
     element = structure.elements[0x52009230]
     end = None if element.length < 0 else element.end
-    starts, after, last = lockstep._locate(
+    starts, after, last = sequence_items._locate(
         structure.cursor, element.offset, end or structure.cursor.size, None
     )
-    found = lockstep._Found(len(starts))
+    found = sequence_items._Found(len(starts))
     for row, start in enumerate(starts):
-        trace = lockstep._trace(structure.cursor, int(start), structure.cursor.size)
+        trace = sequence_items._trace(structure.cursor, int(start), structure.cursor.size)
         for key, (offset, length) in trace.captures.items():
             found.add(key, *(np.array([number]) for number in (row, offset, length)))
     assert last <= after
-    return lockstep.Items(len(starts), found.values, found.more, after, structure.cursor)
+    return sequence_items.Items(len(starts), found.values, found.more, after, structure.cursor)
 
 
-def same(items: lockstep.Items, other: lockstep.Items) -> bool:
+def same(items: sequence_items.Items, other: sequence_items.Items) -> bool:
     return (
         items.count == other.count
         and items.after == other.after

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtools.decode.frames import FrameTable
-from segtools.decode.geometry import Placement, orientation_groups, place
+from segtools.decode.geometry.frame_table import FrameTable
+from segtools.decode.geometry.grid import Placement, orientation_groups, place
 from segtools.errors import CorruptSegError, SegError, UnsupportedSegError
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

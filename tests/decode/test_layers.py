@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtools.decode.labelmaps import stack_fractions, stack_labels, stored_values
-from segtools.decode.layers import Plan, stack_masks
-from segtools.decode.pixels import ArrayFrames, Frames, PackedFrames
+from segtools.decode.labelmap.masks import Plan, stack_masks
+from segtools.decode.labelmap.stored_values import stack_fractions, stack_labels, stored_values
+from segtools.decode.pixels.frames import ArrayFrames, Frames, PackedFrames
 from segtools.errors import CorruptSegError, UnsupportedSegError
 
 SIZES = [(8, 8), (16, 12), (3, 8), (5, 7), (1, 1), (4, 2), (40, 33)]

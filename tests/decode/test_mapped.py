@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from segtools.decode.mapped import MappedFile, Reader, map_file
+from segtools.decode.dicom.mmap import MappedFile, Reader, map_file
 from segtools.errors import CorruptSegError
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3 * 4096 + 5).astype(np.uint8)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtools.decode.pixels import PixelDescription, open_frames
-from segtools.decode.structure import Element
+from segtools.decode.dicom.file import Element
+from segtools.decode.pixels.frames import PixelDescription
+from segtools.decode.pixels.open import open_frames
 from segtools.errors import CorruptSegError, UnsupportedSegError
 
 EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"

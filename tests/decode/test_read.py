@@ -13,7 +13,13 @@ import pytest
 from pydicom.dataset import Dataset
 
 from segtools.decode import DecodeOptions, read, read_header, read_parts
-from segtools.errors import CorruptSegError, MissingError, NotSegError, SegError, UnsupportedSegError
+from segtools.errors import (
+    CorruptSegError,
+    MissingError,
+    NotSegError,
+    SegError,
+    UnsupportedSegError,
+)
 from tests.factories import seg as S
 from tests.factories.case import labelled, masks
 from tests.factories.cases_geometry import concatenation

@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from segtools.decode import read, read_parts
-from segtools.decode.source import SourceGrid, onto
+from segtools.decode.geometry.source_grid import SourceGrid, onto
 from segtools.errors import SegError
 from tests.factories.case import answer, masks
 from tests.factories.cases_geometry import OBLIQUE

@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
-from segtools.decode.source import SourceGrid, onto, source_grid_from_files
+from segtools.decode.geometry.source_grid import SourceGrid, onto, source_grid_from_files
 from segtools.decode.volume import Grid, SegHeader, Segment, SegVolume
 from segtools.errors import CorruptSegError, MissingError, SegError, UnsupportedSegError
 from segtools.finding import Finding

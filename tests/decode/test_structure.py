@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 import pytest
 
-from segtools.decode.elements import MAX_DEPTH
-from segtools.decode.structure import open_structure, parse_decimals
+from segtools.decode.dicom.elements import MAX_DEPTH
+from segtools.decode.dicom.file import open_structure, parse_decimals
 from segtools.errors import CorruptSegError, NotSegError
 from tests.factories import seg as S
 from tests.factories.case import masks

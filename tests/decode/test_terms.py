@@ -10,10 +10,10 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
-from segtools.decode.charset import decode_text
-from segtools.decode.structure import open_structure
-from segtools.decode.terms import normalize, read_segments
-from segtools.decode.volume import Concept
+from segtools.decode.dicom.charset import decode_text
+from segtools.decode.dicom.file import open_structure
+from segtools.decode.segments import normalize, read_segments
+from segtools.terminology.concepts import Concept
 
 SYNTAXES = {
     "implicit": "1.2.840.10008.1.2",
@@ -286,6 +286,8 @@ def test_palette(bits, first):
 
 
 def test_no_pydicom_for_plain_text():
-    program = "import sys, segtools.decode.terms; from segtools.decode.charset import decode_text as d"
+    program = (
+        "import sys, segtools.decode.segments; from segtools.decode.dicom.charset import decode_text as d"
+    )
     program += "; d(bytes([232]), 'ISO_IR 100'); sys.exit('pydicom' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

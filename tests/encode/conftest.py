@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from segtools.encode.phantom import Archived, write_archive
+from segtools.phantom.archive import Archived, write_archive
 
 if TYPE_CHECKING:
     from pathlib import Path

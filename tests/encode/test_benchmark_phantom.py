@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 
 from benchmarks.blobs import blobs
-from benchmarks.phantom import FRACTIONAL_SEGMENTS, KINDS, Phantom, file_name, write
-from segtools import nifti
+from benchmarks.phantom import (
+    FRACTIONAL_SEGMENTS,
+    KINDS,
+    Phantom,
+    file_name,
+    write,
+)
 from segtools.decode import read
+from segtools.nifti import reader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +67,7 @@ def test_producers_differ_in_their_sequences(phantom: Phantom, tmp_path: Path) -
 
 
 def test_the_nifti_twin(phantom: Phantom, tmp_path: Path) -> None:
-    image = nifti.read(write(phantom, "nifti", tmp_path / "labels.nii.gz"))
+    image = reader.read(write(phantom, "nifti", tmp_path / "labels.nii.gz"))
     np.testing.assert_array_equal(image.array, phantom.blobs.labels)
     np.testing.assert_allclose(image.affine_ras_mm, phantom.affine_ras, atol=1e-5)
 

@@ -12,9 +12,9 @@ import pytest
 
 from segtools.codes import CODES, Severity
 from segtools.decode import read
-from segtools.encode import anatomy
-from segtools.encode.phantom import NONCOMMERCIAL_BUCKET, Archived, write_archive
 from segtools.errors import SegError
+from segtools.phantom import anatomy
+from segtools.phantom.archive import NONCOMMERCIAL_BUCKET, Archived, write_archive
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,8 +21,8 @@ from pydicom.uid import (
 
 from segtools.decode import Concept, Grid, Segment, read
 from segtools.encode import Subject, encode, image_series
-from segtools.encode.anatomy import LEFT, RIGHT, grid_around
 from segtools.errors import UsageError
+from segtools.phantom.anatomy import LEFT, RIGHT, grid_around
 
 ANATOMY = Concept("123037004", "SCT", "Anatomical Structure")
 KIDNEY = Concept("64033007", "SCT", "Kidney")

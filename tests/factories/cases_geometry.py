@@ -9,8 +9,21 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from tests.factories.case import Answer, Case, answer, bad, good, masks
-from tests.factories.seg import AXIAL, UID, Edit, SegFactory, concept
+from tests.factories.case import (
+    Answer,
+    Case,
+    answer,
+    bad,
+    good,
+    masks,
+)
+from tests.factories.seg import (
+    AXIAL,
+    UID,
+    Edit,
+    SegFactory,
+    concept,
+)
 
 OBLIQUE = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
 """Two exact unit vectors at a right angle."""

@@ -9,7 +9,14 @@ from pydicom.dataset import Dataset
 
 from tests.factories import codecs
 from tests.factories import seg as S
-from tests.factories.case import Answer, Case, bad, good, labelled, masks
+from tests.factories.case import (
+    Answer,
+    Case,
+    bad,
+    good,
+    labelled,
+    masks,
+)
 from tests.factories.seg import Frame, SegFactory, concept
 
 WIDE = (3, 34, 37)

@@ -9,7 +9,13 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from tests.factories.case import Case, bad, good, labelled, masks
+from tests.factories.case import (
+    Case,
+    bad,
+    good,
+    labelled,
+    masks,
+)
 from tests.factories.seg import UID, Edit, SegFactory
 
 

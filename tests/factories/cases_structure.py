@@ -12,7 +12,15 @@ from pydicom.dataset import Dataset
 
 from tests.factories import codecs
 from tests.factories import seg as S
-from tests.factories.case import Answer, Case, answer, bad, good, labelled, masks
+from tests.factories.case import (
+    Answer,
+    Case,
+    answer,
+    bad,
+    good,
+    labelled,
+    masks,
+)
 from tests.factories.seg import SegFactory, element
 
 HUGE_FRAMES = (126, 138)

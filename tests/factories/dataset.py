@@ -9,14 +9,15 @@ import cc3d
 import numpy as np
 import pyarrow as pa
 
+from segtools.dataset import transaction
+from segtools.dataset.layout import Layout
 from segtools.decode.measure import SegmentMeasure
-from segtools.decode.volume import Concept, Grid, SegHeader, Segment, SegVolume
+from segtools.decode.volume import Grid, SegHeader, Segment, SegVolume
 from segtools.finding import Finding
 from segtools.schema import SELECTION
 from segtools.series import SelectedSeries
-from segtools.write import catalog
+from segtools.terminology.concepts import Concept
 from segtools.write.instance import WriteOptions, write_instance
-from segtools.write.layout import Layout
 from segtools.write.rows import series_row
 
 ANATOMY = Concept("123037004", "SCT", "Anatomical Structure")
@@ -168,7 +169,7 @@ def write_part(
         )
         segment_rows += written.segments
         finding_rows += written.findings
-    catalog.stage(layout, part, series_rows, segment_rows, finding_rows)
+    transaction.stage(layout, part, series_rows, segment_rows, finding_rows)
 
 
 def selection(all_series: list[SelectedSeries]) -> pa.Table:
@@ -182,7 +183,7 @@ def commit(layout: Layout, all_series: list[SelectedSeries], **changes: Any) -> 
         "name": "abdomen",
         "idc_version": 24,
     }
-    return catalog.commit(layout, **choices | changes)
+    return transaction.commit(layout, **choices | changes)
 
 
 def tree(layout: Layout) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from segtools.fetch.s5cmd import FetchOptions
+from segtools.objectstore.s5cmd import FetchOptions
 from segtools.series import RemoteObject, SelectedSeries
 from tests.fetch.faulty_s3 import FaultyS3
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from segtools.errors import FetchError
-from segtools.fetch.plan import local_path, plan_series, safe_url
+from segtools.fetch.plan import plan_series
+from segtools.objectstore.urls import local_path, safe_url
 from segtools.series import RemoteObject
 
 GOOGLE = "https://storage.googleapis.com"

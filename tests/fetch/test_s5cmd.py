@@ -15,10 +15,10 @@ import pytest
 
 from flows.s3_endpoint import serve_folder
 from segtools.errors import EnvironmentProblem
-from segtools.fetch.causes import classify
-from segtools.fetch.child import run_group
-from segtools.fetch.s5cmd import FetchOptions, S5cmd, binary
-from segtools.fetch.store import fetch_batch
+from segtools.fetch.transfer import fetch_batch
+from segtools.objectstore.process import run_group
+from segtools.objectstore.s5cmd import FetchOptions, S5cmd, binary
+from segtools.objectstore.s5cmd_errors import classify
 
 
 def _processes_of(folder: Path) -> list[int]:
@@ -86,7 +86,7 @@ def test_cancel_ends_a_transfer_at_once(s3, options, select, tmp_path):
 def test_s5cmd_dies_with_a_killed_parent(s3, tmp_path):
     s3.faults["bucket/large/d.dcm"] = ["stall"] * 9
     code = (
-        "from pathlib import Path; from segtools.fetch.s5cmd import *;"
+        "from pathlib import Path; from segtools.objectstore.s5cmd import *;"
         f"S5cmd(FetchOptions(endpoint={s3.url!r})).copy("
         f"[('s3://bucket/large/d.dcm', Path({str(tmp_path / 'd.dcm')!r}))])"
     )
@@ -162,8 +162,8 @@ def test_a_full_disk_ends_the_run_not_the_series(s3, tmp_path):
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
         "from pathlib import Path\n"
-        "from segtools.fetch.s5cmd import FetchOptions\n"
-        "from segtools.fetch.store import fetch_batch\n"
+        "from segtools.objectstore.s5cmd import FetchOptions\n"
+        "from segtools.fetch.transfer import fetch_batch\n"
         "from segtools.series import SelectedSeries\n"
         "series = SelectedSeries('c', 'p', 's', 'u', 'v', 's3://bucket/large/', 3_072_000, 1)\n"
         "try:\n"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from segtools.errors import EnvironmentProblem, FetchError, Transient
-from segtools.fetch.s5cmd import FetchOptions
-from segtools.fetch.store import fetch_batch, sweep_strays
+from segtools.fetch.transfer import fetch_batch, sweep_strays
+from segtools.objectstore.s5cmd import FetchOptions
 from segtools.series import RemoteObject
 
 

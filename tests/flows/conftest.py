@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from segtools.encode.phantom import write_archive
 from segtools.index import build_index
+from segtools.phantom.archive import write_archive
 from tests.flows.prefect_server import CHECKOUT, PrefectServer, environment
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.assemble import portable_parameters
 from flows.pipeline import process_shard
+from flows.run_factory import portable_parameters
 from flows.shards import ShardedRun, shard_deployment
 from tests.run.whole import make_place
 

@@ -14,7 +14,7 @@ import pytest
 
 import segtools
 from segtools import schema
-from segtools.encode.phantom import write_archive
+from segtools.phantom.archive import write_archive
 from tests.flows.conftest import Demo, idcseg
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("demo")]

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
+from segtools.dataset.layout import Layout
+from segtools.dataset.lock import locked
 from segtools.files import TEMPORARY_PREFIX
 from segtools.run.ledger import latest
-from segtools.write.layout import Layout
-from segtools.write.lock import locked
 from tests.flows.conftest import idcseg
 from tests.flows.prefect_server import CHECKOUT, PrefectServer, environment
 

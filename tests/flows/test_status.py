@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from segtools.write.layout import Layout
+from segtools.dataset.layout import Layout
 from tests.flows.conftest import idcseg
 from tests.run.whole import Place, complete, make_place
 

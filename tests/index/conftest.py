@@ -8,8 +8,8 @@ import pytest
 
 from segtools.decode import Concept, Segment
 from segtools.encode import Subject, encode, image_series
-from segtools.encode.anatomy import LEFT, RIGHT, grid_around
-from segtools.encode.phantom import Archived, write_archive
+from segtools.phantom.anatomy import LEFT, RIGHT, grid_around
+from segtools.phantom.archive import Archived, write_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable

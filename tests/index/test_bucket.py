@@ -9,15 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.s3_endpoint import serve_folder
-from segtools.encode.phantom import OPEN_BUCKET
 from segtools.errors import EnvironmentProblem, FetchError, SpecError
-from segtools.index import bucket, build_index
+from segtools.index import bucket_archive, build_index
+from segtools.phantom.archive import OPEN_BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from segtools.encode.phantom import Archived
+    from segtools.phantom.archive import Archived
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +60,15 @@ def test_a_prefix_and_its_collections_table(seg_bytes: Callable[..., bytes], tmp
 def test_long_headers_take_more_ranges(
     archive: tuple[Path, list[Archived]], endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bucket, "FIRST_BYTES", 256)
+    monkeypatch.setattr(bucket_archive, "FIRST_BYTES", 256)
     report = build_index(f"s3://{OPEN_BUCKET}", tmp_path, endpoint=endpoint, checksum=False)
     assert {skipped.code for skipped in report.skipped} == {"not-segmentation"}
     assert report.segments > 40
 
 
 def test_only_the_header_travels(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket, "FIRST_BYTES", 2048)
-    source = bucket.BucketArchive.at(f"s3://{OPEN_BUCKET}", endpoint)
+    monkeypatch.setattr(bucket_archive, "FIRST_BYTES", 2048)
+    source = bucket_archive.BucketArchive.at(f"s3://{OPEN_BUCKET}", endpoint)
     large = max(source.objects(), key=lambda found: found.size_bytes)
     assert large.size_bytes > 10 * 2048
     assert source.header(large, len) == 2048
@@ -83,7 +83,7 @@ def test_what_cannot_be_listed(endpoint: str, tmp_path: Path) -> None:
         nobody = f"http://127.0.0.1:{unused.getsockname()[1]}"
     monkeypatch = pytest.MonkeyPatch()
     with monkeypatch.context() as patch:
-        patch.setattr(bucket, "TRIES", 1)
+        patch.setattr(bucket_archive, "TRIES", 1)
         with pytest.raises(EnvironmentProblem) as refused:
             build_index("s3://bucket", tmp_path, endpoint=nobody)
     assert refused.value.code == "network-unavailable"

@@ -15,16 +15,16 @@ import pytest
 from segtools import schema
 from segtools.codes import CODES
 from segtools.encode import Subject, image_series
-from segtools.encode.anatomy import grid_around
 from segtools.errors import MissingError, UsageError
 from segtools.files import TEMPORARY_PREFIX
 from segtools.index import build, build_index
+from segtools.phantom.anatomy import grid_around
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from segtools.encode.phantom import Archived
     from segtools.index import IndexReport
+    from segtools.phantom.archive import Archived
 
 
 GRID = grid_around((0, 0, 0), (3, 8, 8), (2, 2, 3))

@@ -6,7 +6,7 @@ import json
 import pyarrow.parquet as pq
 
 from segtools import schema
-from segtools.dataset import open_dataset
+from segtools.dataset.reader import open_dataset
 
 _AFFINE = [-1.0, 0, 0, 0, 0, -1.0, 0, 0, 0, 0, 2.0, 0, 0, 0, 0, 1]
 

@@ -2,7 +2,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from segtools.report.charts import LogScale, outcome_bar, swatch, volume_axis, volume_strip
+from segtools.report.charts import (
+    LogScale,
+    outcome_bar,
+    swatch,
+    volume_axis,
+    volume_strip,
+)
 from segtools.report.summary import Structure
 
 

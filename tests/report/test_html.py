@@ -15,7 +15,7 @@ from segtools.errors import WriteError
 from segtools.report import html
 from segtools.report.html import Limits, page, render, snippets
 from segtools.report.summary import MAXIMUM_ROWS, summarize
-from segtools.report.thumbs import Thumbnail
+from segtools.report.thumbnails import Thumbnail
 from tests.report.rows import finding_row, segment_row, series_row, write_dataset
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

@@ -8,7 +8,8 @@ import pytest
 
 from segtools.errors import DatasetError
 from segtools.report import summary
-from segtools.report.summary import Structure, is_noncommercial, summarize
+from segtools.report.summary import Structure, summarize
+from segtools.terminology.licenses import is_noncommercial
 from tests.report.rows import finding_row, segment_row, series_row, write_dataset
 
 

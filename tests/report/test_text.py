@@ -1,6 +1,13 @@
 import pytest
 
-from segtools.report.text import count, doi_url, milliliters, plain, prose, size
+from segtools.report.text import (
+    count,
+    doi_url,
+    milliliters,
+    plain,
+    prose,
+    size,
+)
 
 
 @pytest.mark.parametrize(

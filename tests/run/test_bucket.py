@@ -11,14 +11,20 @@ import pytest
 
 import segtools
 from flows.s3_endpoint import serve_folder
-from segtools.bucket import Bucket, BucketOptions
 from segtools.check import audit
-from segtools.errors import DatasetError, EnvironmentProblem, MissingError, UsageError, WriteError
+from segtools.dataset import bucket_lock
+from segtools.dataset.bucket_storage import BucketHome
+from segtools.errors import (
+    DatasetError,
+    EnvironmentProblem,
+    MissingError,
+    UsageError,
+    WriteError,
+)
+from segtools.objectstore.bucket import Bucket, BucketOptions
 from segtools.run import shards
 from segtools.run.pipeline import PipelineOptions
 from segtools.run.status import read_status
-from segtools.write import bucket_lock
-from segtools.write.bucket_home import BucketHome
 from tests.run.gate import KEY, Gate
 from tests.run.whole import complete, content, make_place
 

@@ -10,12 +10,21 @@ import time
 import pytest
 
 import segtools
+from segtools.dataset.layout import Layout
+from segtools.dataset.lock import holder
 from segtools.decode import DecodeOptions
 from segtools.errors import DatasetError
 from segtools.run.ledger import latest
-from segtools.write.layout import Layout
-from segtools.write.lock import holder
-from tests.run.whole import COHORT, KILLED, complete, content, ended, in_child, make_place, status_of
+from tests.run.whole import (
+    COHORT,
+    KILLED,
+    complete,
+    content,
+    ended,
+    in_child,
+    make_place,
+    status_of,
+)
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ import pytest
 
 from segtools.errors import EnvironmentProblem
 from segtools.run.batches import cut
-from segtools.run.executor import ExecutorOptions, run_batches
+from segtools.run.executors.base import ExecutorOptions
+from segtools.run.executors.scheduler import run_batches
 from tests.run.functions import Work
 
 pytest.importorskip("distributed")
@@ -135,7 +136,7 @@ def test_the_scheduler_is_lost(cluster, series, work):
 
 
 def test_nobody_listens(series, work, monkeypatch):
-    monkeypatch.setattr("segtools.run.dask._CONNECT_S", 1)
+    monkeypatch.setattr("segtools.run.executors.dask._CONNECT_S", 1)
     start = time.monotonic()
     with pytest.raises(EnvironmentProblem) as caught:
         list(run_batches(work, cut([series(1)]), ExecutorOptions("dask", address="tcp://127.0.0.1:9")))

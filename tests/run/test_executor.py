@@ -14,7 +14,8 @@ import pytest
 
 from segtools.errors import EnvironmentProblem, RunError
 from segtools.run.batches import cut
-from segtools.run.executor import ExecutorOptions, run_batches
+from segtools.run.executors.base import ExecutorOptions
+from segtools.run.executors.scheduler import run_batches
 from tests.run.functions import Unpicklable, Work
 
 PROCESSES = ExecutorOptions("processes", workers=2)
@@ -185,7 +186,7 @@ def test_workers_die_with_a_killed_parent(tmp_path):
     code = (
         "from pathlib import Path\n"
         "from segtools.run.batches import cut\n"
-        "from segtools.run.executor import *\n"
+        "from segtools.run.executors.scheduler import *\n"
         "from segtools.series import SelectedSeries\n"
         "from tests.run.functions import Work\n"
         "if __name__ == '__main__':\n"

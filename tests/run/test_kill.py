@@ -19,7 +19,16 @@ import pytest
 import segtools
 from flows.s3_endpoint import serve_folder
 from segtools.errors import DatasetError
-from tests.run.whole import KILLED, Steps, complete, content, ended, in_child, kill, make_place
+from tests.run.whole import (
+    KILLED,
+    Steps,
+    complete,
+    content,
+    ended,
+    in_child,
+    kill,
+    make_place,
+)
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("IDCSEG_KILLS", "50"))

@@ -12,16 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from segtools.encode.phantom import write_archive
+from segtools.dataset.storage import FolderHome
 from segtools.errors import DatasetError, EnvironmentProblem, RunError
 from segtools.index import build_index
+from segtools.phantom.archive import write_archive
 from segtools.run import shards
 from segtools.run.cohort import CohortRun, RunConfig
-from segtools.run.executor import ExecutorOptions
-from segtools.run.news import news
+from segtools.run.executors.base import ExecutorOptions
 from segtools.run.pipeline import PipelineOptions
+from segtools.run.staleness import news
 from segtools.select import BigQueryEngine, LocalEngine, Sources, parse_spec
-from segtools.write.home import FolderHome
 from tests.select.bigquery_server import BigQueryServer, Refusal
 from tests.select.conftest import PUBLIC, fill
 

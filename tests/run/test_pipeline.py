@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from segtools.errors import EnvironmentProblem
-from segtools.fetch.s5cmd import FetchOptions
+from segtools.objectstore.s5cmd import FetchOptions
 from segtools.run.batches import Batch, cut
-from segtools.run.executor import ExecutorOptions, run_batches
+from segtools.run.executors.base import ExecutorOptions
+from segtools.run.executors.scheduler import run_batches
 from segtools.run.pipeline import Pipeline, PipelineOptions
 from segtools.run.scratch import Canceled
 from tests.fetch.faulty_s3 import FaultyS3

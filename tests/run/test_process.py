@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segtools.decode.source import SourceGrid
+from segtools.dataset.layout import Layout
+from segtools.decode.geometry.source_grid import SourceGrid
 from segtools.run.process import Job, process_series
 from segtools.series import FetchedSeries
-from segtools.write.layout import Layout
 from tests.factories.case import masks
 from tests.factories.dataset import make_series
 from tests.factories.seg import UID, SegFactory, source_uid

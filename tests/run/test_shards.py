@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segtools.dataset.layout import Layout
 from segtools.errors import DatasetError
 from segtools.run import shards
 from segtools.run.ledger import Ledger, Outcome
 from segtools.series import RemoteObject, SelectedSeries
-from segtools.write.layout import Layout
 
 
 def made(number: int, size: int) -> SelectedSeries:

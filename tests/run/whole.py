@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows.assemble import run_stages
+from flows.run_factory import run_stages
+from segtools.dataset.storage import FolderHome
 from segtools.errors import EnvironmentProblem, WriteError
-from segtools.fetch.s5cmd import FetchOptions
 from segtools.index import build_index
+from segtools.objectstore.s5cmd import FetchOptions
 from segtools.run.cohort import CohortRun, RunConfig
-from segtools.run.executor import ExecutorOptions
+from segtools.run.executors.base import ExecutorOptions
 from segtools.run.pipeline import PipelineOptions
 from segtools.run.status import read_status
 from segtools.select import LocalEngine, Sources
-from segtools.select.cohort import parse_spec
-from segtools.write.home import FolderHome
+from segtools.select.cohort_file import parse_spec
 from tests.factories.seg import SegFactory
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
+    from segtools.dataset.storage import Home
     from segtools.report.summary import Summary
-    from segtools.run.executor import Kind
+    from segtools.run.executors.base import Kind
     from segtools.run.status import Status
-    from segtools.write.home import Home
 
 COHORT = "collections: [tiny]\nsource: {idc: false}\n"
 KILLED = -signal.SIGKILL

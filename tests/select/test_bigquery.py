@@ -8,8 +8,21 @@ import json
 import pyarrow as pa
 import pytest
 
-from segtools.errors import EnvironmentProblem, QueryError, SelectError, Transient, UsageError
-from segtools.select import BigQueryEngine, Sources, estimate, parse_spec, plan, select
+from segtools.errors import (
+    EnvironmentProblem,
+    QueryError,
+    SelectError,
+    Transient,
+    UsageError,
+)
+from segtools.select import (
+    BigQueryEngine,
+    Sources,
+    estimate,
+    parse_spec,
+    plan,
+    select,
+)
 from tests.select.bigquery_server import BigQueryServer, Refusal
 from tests.select.conftest import fill
 from tests.select.world import DICOM_ALL_SCHEMA, dicom_all, segmentations
@@ -99,7 +112,7 @@ def test_an_endpoint_that_stays_down_is_unavailable(server: BigQueryServer, bigq
 
 
 def test_many_rows_come_in_pages(server: BigQueryServer, bigquery: BigQueryEngine, monkeypatch) -> None:
-    monkeypatch.setattr("segtools.select.bigquery_jobs.PAGE_ROWS", 2)
+    monkeypatch.setattr("segtools.select.engines.bigquery_jobs.PAGE_ROWS", 2)
     assert select(parse_spec(""), IDC, bigquery).series.num_rows == 6
     pages = [path for method, path, _ in server.requests if method == "GET" and "/queries/" in path]
     assert len(pages) > 6

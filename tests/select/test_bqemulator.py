@@ -101,8 +101,8 @@ def test_same_rows(query: str, filled: Any) -> None:
     from google.cloud import bigquery
     from sqlglot import exp
 
-    from segtools.select.bigquery_jobs import parameter
-    from segtools.select.sql import statement
+    from segtools.select.engines.bigquery_jobs import parameter
+    from segtools.select.sql.statement import statement
 
     def relation(name: str) -> exp.Expr | None:
         known = name in ("segmentations", "dicom_all")

@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 
 from segtools.errors import SelectError
 from segtools.select import BigQueryEngine, LocalEngine, Sources, select
-from segtools.select.spec import CohortSpec
-from tests.select.world import LABELMAP, SEG, dicom_all, labelmap_segments, segmentations
+from segtools.select.cohort_spec import CohortSpec
+from tests.select.world import (
+    LABELMAP,
+    SEG,
+    dicom_all,
+    labelmap_segments,
+    segmentations,
+)
 
 LEFT, RIGHT, BOTH = {"7771000", "G-A101"}, {"24028007", "G-A100"}, {"51440002", "G-A102"}
 TWINS = {"T-62000": "10200004", "T-D0050": "85756007", "T-71000": "64033007"}

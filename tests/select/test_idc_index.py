@@ -7,7 +7,16 @@ import importlib.metadata
 import pyarrow.compute as pc
 import pytest
 
-from segtools.select import LocalEngine, Sources, changes, load_spec, parse_spec, plan, select, viewer_links
+from segtools.select import (
+    LocalEngine,
+    Sources,
+    changes,
+    load_spec,
+    parse_spec,
+    plan,
+    select,
+    viewer_links,
+)
 
 pytest.importorskip("idc_index_data")
 pytestmark = pytest.mark.skipif(

@@ -11,10 +11,29 @@ import pyarrow.parquet as pq
 import pytest
 
 from segtools import schema
-from segtools.errors import EnvironmentProblem, MissingError, QueryError, SelectError, SpecError
-from segtools.select import Sources, near, parse_spec, plan, select, structures
-from segtools.select.local import LocalEngine
-from tests.select.world import LIVER, SEG, dicom_all, segment, segmentations
+from segtools.errors import (
+    EnvironmentProblem,
+    MissingError,
+    QueryError,
+    SelectError,
+    SpecError,
+)
+from segtools.select import (
+    Sources,
+    near,
+    parse_spec,
+    plan,
+    select,
+    structures,
+)
+from segtools.select.engines.duckdb import LocalEngine
+from tests.select.world import (
+    LIVER,
+    SEG,
+    dicom_all,
+    segment,
+    segmentations,
+)
 
 
 def index(folder: Path, collection: str = "phantom", uids: tuple[str, ...] = ("5.1", "5.2")) -> Path:

@@ -16,7 +16,7 @@ import pytest
 
 from segtools.errors import EnvironmentProblem, SelectError
 from segtools.select import mirror
-from segtools.select.mirroring import find
+from segtools.select.engines.mirror import find
 from tests.select.world import segmentations
 
 URL = "s3://idc-open-metadata/bigquery_export"

@@ -8,8 +8,8 @@ import pytest
 from segtools.errors import EnvironmentProblem, MissingError, SpecError
 from segtools.resources import folder
 from segtools.select import Sources, json_schema, load_spec, parse_spec
-from segtools.select.cohort import json_schema_text
-from segtools.select.spec import Code
+from segtools.select.cohort_file import json_schema_text
+from segtools.select.cohort_spec import Code
 
 
 @pytest.mark.parametrize(

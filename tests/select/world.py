@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from segtools import schema
-from segtools.select.bigquery import DICOM_ALL
+from segtools.select.engines.bigquery_session import DICOM_ALL
 
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 LABELMAP = "1.2.840.10008.5.1.4.1.1.66.7"

@@ -13,13 +13,20 @@ import pyarrow.parquet as pq
 import pytest
 
 import segtools
+from segtools.dataset import transaction
+from segtools.dataset.layout import Layout
 from segtools.errors import CorruptSegError, DatasetError
 from segtools.finding import Finding
 from segtools.schema import DATASET_TABLES, FINDINGS, SEGMENTS, SERIES
-from segtools.write import catalog
-from segtools.write.layout import Layout
 from segtools.write.rows import finding_row, series_row
-from tests.factories.dataset import COHORT, commit, make_series, selection, tree, write_part
+from tests.factories.dataset import (
+    COHORT,
+    commit,
+    make_series,
+    selection,
+    tree,
+    write_part,
+)
 
 
 @pytest.fixture
@@ -30,7 +37,7 @@ def three():
 def stage_failed(layout, series, part, settings_hash="s1"):
     error = CorruptSegError("truncated", "PixelData ends early.")
     row = series_row(series, segments=[], findings=[], files=[], settings_hash=settings_hash, error=error)
-    catalog.stage(layout, part, [row], [], [])
+    transaction.stage(layout, part, [row], [], [])
 
 
 def rows(layout, table, *columns):
@@ -82,7 +89,7 @@ def test_same_input_same_bytes_in_one_part_or_three(tmp_path, three):
     trees = []
     for name, batches in {"a": [three], "b": [three], "c": [[three[2]], [three[0]], [three[1]]]}.items():
         layout = Layout(tmp_path / name / "abdomen")
-        catalog.prepare(layout)
+        transaction.prepare(layout)
         for number, batch in enumerate(batches):
             write_part(layout, batch, f"batch-{number}")
         commit(layout, three)
@@ -94,7 +101,7 @@ def test_same_input_same_bytes_in_one_part_or_three(tmp_path, three):
 def test_growing_gives_the_same_bytes_as_starting_over(tmp_path, three):
     at_once, grown = Layout(tmp_path / "a" / "abdomen"), Layout(tmp_path / "b" / "abdomen")
     for layout in (at_once, grown):
-        catalog.prepare(layout)
+        transaction.prepare(layout)
     write_part(at_once, three)
     commit(at_once, three)
     for number in (0, 1, 2):
@@ -108,7 +115,7 @@ def test_committing_again_changes_nothing(layout, three):
     write_part(layout, three)
     commit(layout, three)
     before = tree(layout)
-    catalog.prepare(layout)
+    transaction.prepare(layout)
     commit(layout, three)
     assert tree(layout) == before
 
@@ -116,7 +123,7 @@ def test_committing_again_changes_nothing(layout, three):
 def test_the_newest_part_wins(layout, three):
     write_part(layout, three)
     stage_failed(layout, three[1], "z-failed")
-    assert catalog.done(layout)[three[1].seg_series_uid].status == "failed"
+    assert transaction.done(layout)[three[1].seg_series_uid].status == "failed"
     commit(layout, three)
     assert dict(rows(layout, "series", "seg_series_uid", "status"))[three[1].seg_series_uid] == "failed"
     assert len(rows(layout, "segments", "segment_id")) == 6
@@ -127,17 +134,17 @@ def test_the_newest_part_wins(layout, three):
 
 
 def test_the_later_run_wins_whatever_the_clock_says(layout, three):
-    stage_failed(layout, three[0], catalog.part_id(catalog.next_run(layout), "ffff"))
-    stage_failed(layout, three[0], catalog.part_id(1, "0000", is_last_word=True), settings_hash="s0")
-    assert catalog.done(layout)[three[0].seg_series_uid].settings_hash == "s0"
-    assert catalog.next_run(layout) == 2
-    write_part(layout, three, catalog.part_id(2, "0000"))
+    stage_failed(layout, three[0], transaction.part_id(transaction.next_run(layout), "ffff"))
+    stage_failed(layout, three[0], transaction.part_id(1, "0000", is_last_word=True), settings_hash="s0")
+    assert transaction.done(layout)[three[0].seg_series_uid].settings_hash == "s0"
+    assert transaction.next_run(layout) == 2
+    write_part(layout, three, transaction.part_id(2, "0000"))
     for path in layout.staging.glob("*.parquet"):  # the later one looks older
         os.utime(path, (9e8, 9e8) if path.name.startswith("000002") else None)
-    assert catalog.done(layout)[three[0].seg_series_uid].status == "ok"
+    assert transaction.done(layout)[three[0].seg_series_uid].status == "ok"
     commit(layout, three)
     assert {status for (status,) in rows(layout, "series", "status")} == {"ok"}
-    assert catalog.next_run(layout) == 1
+    assert transaction.next_run(layout) == 1
 
 
 def test_readers_of_the_last_commit_are_not_misled(layout, three):
@@ -157,7 +164,7 @@ def test_readers_of_the_last_commit_are_not_misled(layout, three):
         for row in dataset.segments("volume_path IS NOT NULL").to_pylist():
             assert int(dataset.mask(row).sum()) == row["voxel_count"]
     fresh = Layout(layout.root.parent / "fresh" / "abdomen")
-    catalog.prepare(fresh)
+    transaction.prepare(fresh)
     write_part(fresh, three[1:], seed=5)
     write_part(fresh, three[:1], "third", layers=2)
     commit(fresh, three)
@@ -177,7 +184,7 @@ def test_a_change_taken_back_before_the_commit_leaves_no_trace(layout, three):
 def test_nothing_new_writes_nothing(layout, three):
     write_part(layout, three)
     commit(layout, three)
-    catalog.record_checks(layout, FINDINGS.empty())
+    transaction.record_checks(layout, FINDINGS.empty())
     stamps = {path: path.stat().st_mtime_ns for path in layout.root.rglob("*") if path.is_file()}
     manifest = commit(layout, three[::-1])
     assert manifest["is_checked"]
@@ -189,7 +196,7 @@ def test_done_knows_committed_and_staged(layout, three):
     write_part(layout, three[:2])
     commit(layout, three[:2])
     stage_failed(layout, three[2], "later", settings_hash="s2")
-    known = catalog.done(layout)
+    known = transaction.done(layout)
     assert known[three[0].seg_series_uid] == ("uuid-1", "s1", "ok", None)
     assert known[three[2].seg_series_uid] == ("uuid-3", "s2", "failed", "truncated")
 
@@ -209,7 +216,7 @@ def test_a_dropped_series_is_retired(layout, three):
     assert not folder.exists()
     assert three[1].seg_series_uid not in {uid for (uid,) in rows(layout, "segments", "seg_series_uid")}
     assert len(rows(layout, "findings", "finding_id")) == 2
-    assert three[1].seg_series_uid not in catalog.done(layout)
+    assert three[1].seg_series_uid not in transaction.done(layout)
 
     write_part(layout, three[1:2], "back")
     commit(layout, three, idc_version=27)
@@ -280,7 +287,7 @@ def test_findings_of_checks_come_and_go(layout, three):
     check = Finding("volume-outlier", "large", scope="segment", segment_number=1)
     table = FINDINGS.from_rows([finding_row(check, seg_series_uid="1.2", seg_sop_uid="1.2.3")])
     for _ in range(2):
-        manifest = catalog.record_checks(layout, table)
+        manifest = transaction.record_checks(layout, table)
         assert manifest["tables"]["findings"]["rows"] == 4
     with segtools.open(layout.root) as dataset:
         assert dataset.findings("rule = 'volume-outlier'").num_rows == 1
@@ -289,7 +296,7 @@ def test_findings_of_checks_come_and_go(layout, three):
 
 
 def test_row_groups_are_cut_the_same_however_batches_come(monkeypatch):
-    monkeypatch.setattr(catalog, "ROW_GROUP", 10)
+    monkeypatch.setattr(transaction, "ROW_GROUP", 10)
     schema = pa.schema([pa.field("finding_id", pa.string())])
     data = pa.table({"finding_id": [str(n) for n in range(37)]}, schema)
 
@@ -297,7 +304,7 @@ def test_row_groups_are_cut_the_same_however_batches_come(monkeypatch):
         arrow = schema
 
     for size in (1, 7, 10, 25, 37):
-        groups = list(catalog._groups(_Declared(), iter(data.to_batches(size))))
+        groups = list(transaction._groups(_Declared(), iter(data.to_batches(size))))
         assert [len(group) for group in groups] == [10, 10, 10, 7]
         assert pa.concat_tables(groups).equals(data)
 
@@ -338,21 +345,21 @@ def test_tables_hold_no_clock_and_no_host(layout, three):
 def test_a_foreign_folder_is_refused(tmp_path):
     (tmp_path / "thesis.docx").touch()
     with pytest.raises(DatasetError) as caught:
-        catalog.prepare(Layout(tmp_path))
+        transaction.prepare(Layout(tmp_path))
     assert caught.value.code == "output-not-ours"
     assert "thesis.docx" in str(caught.value)
 
 
 def test_a_series_twice_in_a_part_is_a_defect(layout, three):
     with pytest.raises(AssertionError, match="twice"):
-        catalog.stage(layout, "p", [three[0].row(), three[0].row()], [], [])
+        transaction.stage(layout, "p", [three[0].row(), three[0].row()], [], [])
 
 
 def test_a_broken_part_is_named(layout, three):
     write_part(layout, three)
     layout.part("batch-0", "series").write_bytes(b"PAR1 no")
     with pytest.raises(DatasetError) as caught:
-        catalog.done(layout)
+        transaction.done(layout)
     assert caught.value.code == "dataset-invalid"
     with pytest.raises(DatasetError) as caught:
         commit(layout, three)
@@ -361,7 +368,7 @@ def test_a_broken_part_is_named(layout, three):
 
 def test_quotes_and_stars_in_the_folder_name(tmp_path, three):
     layout = Layout(tmp_path / "it's [a] *?")
-    catalog.prepare(layout)
+    transaction.prepare(layout)
     write_part(layout, three)
     commit(layout, three)
     write_part(layout, three[:1], "again")
@@ -390,7 +397,7 @@ def test_many_series_sort_by_the_declared_order(layout):
             series_row(s, segments=[], findings=[], files=[], settings_hash="s")
             for s in many[start : start + 7]
         ]
-        catalog.stage(layout, f"p{start}", part, [], [])
+        transaction.stage(layout, f"p{start}", part, [], [])
     commit(layout, many)
     keys = rows(layout, "series", *SERIES.order)
     assert keys == sorted(keys)

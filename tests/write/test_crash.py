@@ -9,9 +9,9 @@ import shutil
 import pytest
 
 import segtools
+from segtools.dataset import transaction
+from segtools.dataset.layout import Layout
 from segtools.errors import DatasetError
-from segtools.write import catalog
-from segtools.write.layout import Layout
 from tests.factories.dataset import commit, make_series, tree, write_part
 
 KILLED = 9
@@ -23,8 +23,8 @@ NEW = [make_series(2, crdc_series_uuid="uuid-2b"), make_series(3)]
 
 def run(layout):
     """The second run on the folder: series 1 is gone, 2 has changed, 3 is new."""
-    catalog.prepare(layout)
-    known = catalog.done(layout)
+    transaction.prepare(layout)
+    known = transaction.done(layout)
     todo = [
         series for series in NEW if known.get(series.seg_series_uid, (None,))[0] != series.crdc_series_uuid
     ]
@@ -64,7 +64,7 @@ def killed_at(step, action):
 
 def build(root):
     layout = Layout(root / "abdomen")
-    catalog.prepare(layout)
+    transaction.prepare(layout)
     write_part(layout, OLD, "first")
     commit(layout, OLD)
     return layout

@@ -8,8 +8,8 @@ import re
 import duckdb
 import pytest
 
-from segtools.write import layout as layout_module
-from segtools.write import structures
+from segtools.dataset import layout as layout_module
+from segtools.terminology import structures
 from tests.factories.dataset import commit, make_series, write_part
 
 

@@ -9,12 +9,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from segtools.dataset.layout import FlatLayout, sop8
 from segtools.errors import CorruptSegError, EnvironmentProblem, WriteError
 from segtools.finding import Finding
-from segtools.nifti import read
+from segtools.nifti.reader import read
 from segtools.schema import FINDINGS, SEGMENTS, SERIES
 from segtools.write.instance import WriteOptions, write_instance
-from segtools.write.layout import FlatLayout, sop8
 from segtools.write.rows import failed_rows, finding_row, series_row
 from tests.factories.dataset import make_measures, make_series, make_volume
 

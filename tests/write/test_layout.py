@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtools.write.layout import MAX_COMPONENT, Layout, component, sop8, volume_name
+from segtools.dataset.layout import Layout, sop8, volume_name
+from segtools.files import MAX_COMPONENT, component
 
 _SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
 

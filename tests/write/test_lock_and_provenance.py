@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from segtools.dataset.lock import locked
+from segtools.dataset.run_record import settings_hash, utc_stamp, versions, write_run
 from segtools.errors import DatasetError
 from segtools.files import TEMPORARY_PREFIX, fsync_folder, sweep, write_bytes
-from segtools.write.lock import locked
-from segtools.write.provenance import settings_hash, utc_stamp, versions, write_run
 
 
 def test_a_held_dataset_names_its_holder(layout):

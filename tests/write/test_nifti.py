@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segtools.errors import DatasetError
-from segtools.nifti import read
-from segtools.write.nifti import header, write_volume
+from segtools.nifti.reader import read
+from segtools.nifti.writer import header, write_volume
 
 
 def rotation(a, b, c):

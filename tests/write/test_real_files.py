@@ -12,10 +12,10 @@ import pytest
 
 import segtools
 from segtools.check import audit, check_catalog
+from segtools.dataset import transaction
 from segtools.decode import read
 from segtools.decode.measure import measure
 from segtools.errors import SegError
-from segtools.write import catalog
 from segtools.write.instance import WriteOptions, write_instance
 from segtools.write.rows import series_row
 from tests.factories.dataset import commit, make_series
@@ -66,7 +66,7 @@ def test_every_readable_file_comes_back_voxel_by_voxel(layout):
         finding_rows += written.findings
         volumes[series.seg_series_uid] = volume
     assert len(volumes) > 5
-    catalog.stage(layout, "real", series_rows, segment_rows, finding_rows)
+    transaction.stage(layout, "real", series_rows, segment_rows, finding_rows)
     commit(layout, chosen)
     with segtools.open(layout.root) as dataset:
         rows = dataset.segments().to_pylist()

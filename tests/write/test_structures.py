@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtools.decode.volume import Concept, Segment
-from segtools.write.structures import cielab_to_srgb, color_hex, laterality, slug, structure
+from segtools.decode.volume import Segment
+from segtools.terminology.color import cielab_to_srgb, color_hex
+from segtools.terminology.concepts import Concept
+from segtools.terminology.laterality import laterality
+from segtools.terminology.structures import slug, structure
 
 ANATOMY = Concept("123037004", "SCT", "Anatomical Structure")
 OLD_ANATOMY = Concept("T-D000A", "SRT", "Anatomical Structure")

@@ -1,0 +1,1 @@
+"""The dataset on disk or in a bucket: layout, lock, transaction, and the load API."""

@@ -1,0 +1,197 @@
+"""Where everything of a dataset lies: the only module that joins its paths.
+
+::
+
+    <dataset>/  dataset.json · cohort.yaml · README.md · CITATIONS.bib · LICENSES.tsv
+      tables/series.parquet · segments.parquet · findings.parquet · columns.tsv
+      tables/.staging/<part>.<table>.parquet
+      volumes/<collection>/<PatientID>/<SeriesInstanceUID>/<sop8>_dseg.nii.gz|json|tsv
+      report/report.html · runs/<UTC>.json · .lock
+
+Names from tables and headers are strangers' words, so each becomes one harmless path component:
+`component` keeps what is harmless as it is and is injective for the rest (a hash of the original is
+appended), so neither the order of the series nor what else is in the dataset changes a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from segtools.files import component
+
+_HARMLESS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+
+VolumeKind = Literal["dseg", "mask", "probseg"]
+
+
+def sop8(sop_instance_uid: str) -> str:
+    """First 8 hex digits of SHA-256 of a SOPInstanceUID: short, stable, without order."""
+    return hashlib.sha256(sop_instance_uid.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def sidecar_name(sop_instance_uid: str, kind: str, extension: str) -> str:
+    """File name of the sidecar (``json`` or ``tsv``) of an instance's ``dseg`` or ``probseg`` volumes."""
+    return f"{sop8(sop_instance_uid)}_{kind}.{extension}"
+
+
+def volume_name(
+    sop_instance_uid: str, kind: VolumeKind, *, layer: int | None = None, label: int | None = None
+) -> str:
+    """File name of a volume, after BIDS derivatives.
+
+    Parameters
+    ----------
+    sop_instance_uid : str
+    kind : {"dseg", "mask", "probseg"}
+    layer : int, optional
+        Of a ``dseg`` with several layers; then no plain ``_dseg`` file exists.
+    label : int, optional
+        SegmentNumber of a ``mask`` or ``probseg``.
+
+    Examples
+    --------
+    >>> volume_name("1.2.3", "probseg", label=3)
+    'c47f5b18_label-03_probseg.nii.gz'
+    """
+    entities = [sop8(sop_instance_uid)]
+    if layer is not None:
+        entities.append(f"desc-layer{layer}")
+    if label is not None:
+        entities.append(f"label-{label:02d}")
+    return "_".join([*entities, f"{kind}.nii.gz"])
+
+
+class Layout:
+    """Paths of the dataset in `root`. Relative ones are POSIX strings, as the tables hold them.
+
+    Attributes
+    ----------
+    is_committed : bool
+        Readers go by a commit, so what it names must not change before the next one.
+    """
+
+    is_committed = True
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    @property
+    def manifest(self) -> Path:
+        """The commit point."""
+        return self.root / "dataset.json"
+
+    @property
+    def lock(self) -> Path:
+        """Names the run that holds the dataset."""
+        return self.root / ".lock"
+
+    @property
+    def staging(self) -> Path:
+        """Parts that wait for the commit."""
+        return self.root / "tables" / ".staging"
+
+    @property
+    def spill(self) -> Path:
+        """Where the commit's sort goes when it outgrows its memory."""
+        return self.staging / "spill"
+
+    def pending(self, relative: str = "volumes") -> Path:
+        """Where the file or folder `relative` waits for the commit."""
+        return self.staging / relative
+
+    @property
+    def ledger(self) -> Path:
+        """Folder of the runs' ledger of outcomes."""
+        return self.root / "runs" / "ledger"
+
+    @property
+    def shards(self) -> Path:
+        """Folder of the running shards' plans."""
+        return self.root / "runs" / "shards"
+
+    def shard(self, name: str, table: str) -> Path:
+        """One table of a shard's plan."""
+        return self.shards / f"{component(name)}.{table}.parquet"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.root / "report" / "report.html"
+
+    @property
+    def volumes(self) -> Path:
+        """The folder of all volumes."""
+        return self.root / "volumes"
+
+    def document(self, name: Literal["cohort.yaml", "README.md", "CITATIONS.bib", "LICENSES.tsv"]) -> Path:
+        """A document at the top of the dataset."""
+        return self.root / name
+
+    def table(self, name: str) -> Path:
+        """A committed table."""
+        return self.root / "tables" / f"{name}.parquet"
+
+    @property
+    def columns(self) -> Path:
+        """The data dictionary."""
+        return self.root / "tables" / "columns.tsv"
+
+    @property
+    def plan(self) -> Path:
+        """What the run under way is going to do."""
+        return self.root / "runs" / "plan.json"
+
+    def run(self, stamp: str) -> Path:
+        """The record of one run."""
+        return self.root / "runs" / f"{component(stamp)}.json"
+
+    def part(self, part_id: str, table: str) -> Path:
+        """A staged part of one table; harmless ids, and those that `parts` gives, stay as they are."""
+        name = part_id if _HARMLESS.fullmatch(part_id) else component(part_id)
+        return self.staging / f"{name}.{table}.parquet"
+
+    def parts(self) -> list[str]:
+        """Ids of the complete parts: those whose series part is there (it is written last)."""
+        suffix = ".series.parquet"
+        return sorted(path.name.removesuffix(suffix) for path in self.staging.glob(f"[!.]*{suffix}"))
+
+    def series_folder(self, collection_id: str, patient_id: str, seg_series_uid: str) -> str:
+        """Folder of a series' volumes, relative."""
+        parts = (collection_id, patient_id, seg_series_uid)
+        return str(PurePosixPath("volumes", *map(component, parts)))
+
+    def within(self, folder: str, name: str) -> str:
+        """File `name` in the relative `folder`, relative."""
+        return str(PurePosixPath(folder, name))
+
+    def absolute(self, relative: str) -> Path:
+        """The path of a relative one."""
+        return self.root / relative
+
+    def relative(self, path: Path) -> str:
+        """`path` below the dataset, relative."""
+        return path.relative_to(self.root).as_posix()
+
+
+class FlatLayout(Layout):
+    """One folder without levels: what `idcseg decode` writes of single files.
+
+    Parameters
+    ----------
+    root : Path or str
+    part : int, optional
+        From 1, of a file that is read in parts: each has a folder ``part-<n>`` of its own.
+    """
+
+    is_committed = False
+
+    def __init__(self, root: Path | str, part: int | None = None) -> None:
+        super().__init__(root)
+        self._part = part
+
+    def series_folder(self, collection_id: str, patient_id: str, seg_series_uid: str) -> str:
+        """The root itself, or the folder of the part."""
+        return "" if self._part is None else f"part-{self._part}"

@@ -1,0 +1,1 @@
+"""Bytes to DICOM elements and sequence items."""

@@ -1,0 +1,393 @@
+"""The grid that frame positions lie on, or the reason why there is none.
+
+Order of trust: positions, SpacingBetweenSlices (0018,0088), SliceThickness (0018,0050, of a single
+slice only). Positions are projected on the slice normal, clustered into slices and fitted by least
+squares; the fit holds where every position lies within 1 % of the spacing, or within the rounding of
+its own decimals. SpacingBetweenSlices is tried first, since only it tells of slices left out
+throughout; where positions contradict it, positions win.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from segtools.decode.volume import Grid
+from segtools.errors import CorruptSegError, UnsupportedSegError
+from segtools.finding import Finding
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segtools.decode.geometry.frame_table import FrameTable
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+Policy = Literal["tolerant", "strict"]
+
+ORIENTATION_TOLERANCE = 1e-3
+"""Direction cosines that differ less are the same orientation."""
+_TOLERANCE: dict[Policy, float] = {"tolerant": 1e-2, "strict": 1e-4}
+_MAX_ORIENTATIONS = 64
+_FAR_MM = 1e7
+_SPACING_RANGE_MM = (1e-6, 1e4)
+_HINT_TOLERANCE = 0.02
+_WHOLE = 0.1
+"""Share of a slice by which a gap may differ from a whole number of slices."""
+_MAX_SEEDS = 32
+_SLICES_PER_POSITION, _SPARE_SLICES = 64, 1024
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A grid, and the slice of each frame in it.
+
+    Attributes
+    ----------
+    grid : Grid
+    slice_of_frame : (F,) int64 ndarray
+    findings : tuple of Finding
+    """
+
+    grid: Grid
+    slice_of_frame: Ints
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """Slices along the normal: ``origin + index * spacing``."""
+
+    index: Ints
+    origin: float
+    spacing: float
+    deviation: float
+
+    @property
+    def slices(self) -> int:
+        return int(self.index[-1]) + 1
+
+
+def place(table: FrameTable, rows: int, columns: int, policy: Policy = "tolerant") -> Placement:
+    """Grid of all frames of a table.
+
+    Parameters
+    ----------
+    table : FrameTable
+    rows, columns : int
+    policy : {"tolerant", "strict"}
+        Strict accepts no deviation beyond 0.01 % of the spacing and no contradicting
+        SpacingBetweenSlices.
+
+    Raises
+    ------
+    UnsupportedSegError
+        ``no-geometry``, ``irregular-spacing``, ``sheared-positions``, ``multiple-orientations``.
+    CorruptSegError
+        ``missing-attribute``, ``invalid-attribute``.
+    """
+    findings: list[Finding] = []
+    if not np.isfinite(table.position).any():
+        return _without_positions(table, rows, columns)
+    across, down, normal = _axes(table, findings)
+    spacing = _pixel_spacing(table)
+    if not (np.isfinite(table.position).all() and (np.abs(table.position) < _FAR_MM).all()):
+        raise CorruptSegError(
+            "invalid-attribute",
+            "ImagePositionPatient (0020,0032) of some frames is absent or no position.",
+            tag="(0020,0032)",
+        )
+    along = table.position @ normal
+    levels, level_of_frame = np.unique(along, return_inverse=True)
+    fit = _fit(table, levels, min(spacing), policy, findings)
+    in_plane = np.stack([table.position @ across, table.position @ down], axis=1)
+    _check_shear(in_plane, float(levels[-1] - levels[0]), min(spacing), table.quantum_mm)
+    origin = in_plane.mean(axis=0)
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1], affine[:3, 2] = across * spacing[1], down * spacing[0], normal * fit.spacing
+    affine[:3, 3] = _exact(
+        across * origin[0] + down * origin[1] + normal * fit.origin, table.position[np.argmin(along)]
+    )
+    return Placement(
+        Grid((fit.slices, rows, columns), affine), fit.index[level_of_frame.reshape(-1)], tuple(findings)
+    )
+
+
+def orientation_groups(table: FrameTable) -> Ints:
+    """(F,) int64: index of the distinct orientation of each frame, in order of first mention."""
+    if (table.orientation == table.orientation[:1]).all():
+        return np.zeros(table.count, np.int64)
+    orientation = np.nan_to_num(table.orientation)
+    groups = np.full(table.count, -1, np.int64)
+    for group in range(_MAX_ORIENTATIONS):
+        left = groups < 0
+        if not left.any():
+            return groups
+        leader = orientation[np.argmax(left)]
+        groups[left & (np.abs(orientation - leader).max(axis=1) <= ORIENTATION_TOLERANCE)] = group
+    raise UnsupportedSegError(
+        "multiple-orientations",
+        f"ImageOrientationPatient (0020,0037) has {_MAX_ORIENTATIONS} values or more.",
+        tag="(0020,0037)",
+    )
+
+
+def _without_positions(table: FrameTable, rows: int, columns: int) -> Placement:
+    """Take a single plane without position for a plain image; several are no volume."""
+    if table.count > 1 and len(np.unique(table.segment)) < table.count:
+        raise UnsupportedSegError(
+            "no-geometry",
+            f"None of {table.count} frames has ImagePositionPatient (0020,0032).",
+            tag="(0020,0032)",
+        )
+    affine = np.eye(4)
+    note = "spacing 1 mm"
+    if np.isfinite(table.pixel_spacing[0]).all():
+        spacing = _pixel_spacing(table)
+        affine[0, 0], affine[1, 1] = spacing[1], spacing[0]
+        note = f"spacing {spacing[0]:g} \\ {spacing[1]:g} mm"
+    finding = Finding(
+        "no-spatial-information",
+        f"The plane has no ImagePositionPatient (0020,0032): identity orientation, origin 0 and {note}.",
+        tag="(0020,0032)",
+    )
+    return Placement(Grid((1, rows, columns), affine), np.zeros(table.count, np.int64), (finding,))
+
+
+def _axes(table: FrameTable, findings: list[Finding]) -> tuple[Floats, Floats, Floats]:
+    """Return unit vectors along a row, along a column, and along the normal (row × column)."""
+    if not np.isfinite(table.orientation).all():
+        raise CorruptSegError(
+            "missing-attribute",
+            "Frames have ImagePositionPatient, but no ImageOrientationPatient (0020,0037) of 6 numbers.",
+            tag="(0020,0037)",
+        )
+    if int(orientation_groups(table).max()) > 0:
+        raise UnsupportedSegError(
+            "multiple-orientations",
+            "ImageOrientationPatient (0020,0037) differs between frames: they fit no single grid.",
+            tag="(0020,0037)",
+        )
+    given = table.orientation[0]
+    text = "\\".join(f"{v:g}" for v in given)
+    lengths = float(np.linalg.norm(given[:3])), float(np.linalg.norm(given[3:]))
+    if not all(1e-6 < length < 1e6 for length in lengths):
+        raise CorruptSegError(
+            "invalid-attribute", f"ImageOrientationPatient (0020,0037) is {text}: no directions.", value=text
+        )
+    across, second = given[:3] / lengths[0], given[3:] / lengths[1]
+    skew = float(across @ second)
+    if abs(skew) > 0.5:
+        raise CorruptSegError(
+            "invalid-attribute",
+            f"ImageOrientationPatient (0020,0037) is {text}: rows and columns are not perpendicular.",
+            value=text,
+        )
+    down = second - skew * across
+    down /= np.linalg.norm(down)
+    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(skew)) > ORIENTATION_TOLERANCE:
+        findings.append(
+            Finding(
+                "orientation-normalised",
+                f"ImageOrientationPatient (0020,0037) is {text}: no orthogonal unit vectors; normalised.",
+                observed=text,
+                tag="(0020,0037)",
+            )
+        )
+    return across, down, np.cross(across, down)
+
+
+def _pixel_spacing(table: FrameTable) -> tuple[float, float]:
+    """PixelSpacing (0028,0030): distance of neighbouring rows, of neighbouring columns, mm."""
+    spacing = table.pixel_spacing
+    if not np.isfinite(spacing).all():
+        raise CorruptSegError(
+            "missing-attribute",
+            "PixelSpacing (0028,0030) is absent or no pair of numbers, though frames have positions.",
+            tag="(0028,0030)",
+        )
+    low, high = spacing.min(axis=0), spacing.max(axis=0)
+    between_rows, between_columns = float(low[0]), float(low[1])
+    if low.min() < _SPACING_RANGE_MM[0] or high.max() > _SPACING_RANGE_MM[1]:
+        raise CorruptSegError(
+            "invalid-attribute",
+            f"PixelSpacing (0028,0030) is {between_rows:g}\\{between_columns:g}; it must be positive, in mm.",
+            tag="(0028,0030)",
+        )
+    if (high > low * (1 + 1e-3)).any():
+        raise UnsupportedSegError(
+            "irregular-spacing",
+            f"PixelSpacing (0028,0030) differs between frames: {low.tolist()} to {high.tolist()}.",
+            tag="(0028,0030)",
+        )
+    return float(spacing[0, 0]), float(spacing[0, 1])
+
+
+def _fit(table: FrameTable, levels: Floats, pixel_mm: float, policy: Policy, findings: list[Finding]) -> _Fit:
+    """Slices that the levels (sorted distinct projections, mm) lie on."""
+    stated = _stated(table.slice_spacing)
+    tolerance = _TOLERANCE[policy]
+    quantum = table.quantum_mm if policy == "tolerant" else 0.0
+    floor = 0.02 * pixel_mm
+    if levels[-1] - levels[0] <= min(floor, (stated or np.inf) * tolerance):
+        return _single_slice(table, levels, stated, findings)
+    seeds = np.sort(np.diff(levels))  # a plain np.unique would import numpy.ma, 10 ms of a command
+    seeds = seeds[(seeds > floor) & (np.diff(seeds, prepend=-1.0) > 0)][:_MAX_SEEDS]
+    if stated:
+        fit = _try(levels, stated, tolerance, quantum, stated)
+        if fit is not None:
+            _describe(table, fit, stated, quantum, findings)
+            return fit
+    for seed in seeds:
+        fit = _try(levels, float(seed), tolerance, quantum, None)
+        if fit is not None:
+            _describe(table, fit, stated, quantum, findings)
+            if policy == "strict" and stated and abs(fit.spacing - stated) > tolerance * stated:
+                break
+            return fit
+    if not len(seeds):
+        return _single_slice(table, levels, stated, findings)
+    shown = ", ".join(f"{gap:.6g}" for gap in seeds[:6])
+    raise UnsupportedSegError(
+        "irregular-spacing",
+        f"{len(levels)} positions are not equidistant: distances {shown}{' …' if len(seeds) > 6 else ''} mm"
+        + (f", SpacingBetweenSlices (0018,0088) {stated:g} mm." if stated else "."),
+        tag="(0020,0032)",
+    )
+
+
+def _stated(values: Floats) -> float | None:
+    """SpacingBetweenSlices as a usable number: its size (E36), the median where frames differ."""
+    usable = np.abs(values[np.isfinite(values)])
+    usable = usable[(usable >= _SPACING_RANGE_MM[0]) & (usable <= _SPACING_RANGE_MM[1])]
+    if not len(usable):
+        return None
+    ordered = np.sort(usable)  # np.median would import numpy.ma, too
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+def _try(levels: Floats, seed: float, tolerance: float, quantum: float, stated: float | None) -> _Fit | None:
+    """Fit slices of about `seed` mm; None where a level lies off."""
+    rounding = 0.55 * quantum if quantum <= 0.25 * seed else 0.0
+    slack = max(tolerance * seed, rounding)
+    gaps = np.diff(levels)
+    new = gaps > 2 * slack
+    gap_sizes = np.diff(_means(levels, new))
+    if not len(gap_sizes):
+        return None
+    steps = _steps(gap_sizes, seed, max(_WHOLE, 2 * slack / seed))
+    if steps is None:
+        return None
+    cluster_index = np.concatenate([[0], np.cumsum(steps)])
+    index = cluster_index[np.concatenate([[0], np.cumsum(new)])]
+    if index[-1] >= _SLICES_PER_POSITION * len(cluster_index) + _SPARE_SLICES:
+        return None
+    centred = index - index.mean()
+    spacing = float(centred @ (levels - levels.mean()) / (centred @ centred))
+    if stated is not None and abs(spacing - stated) > _HINT_TOLERANCE * stated:
+        return None
+    if stated is not None and abs(spacing - stated) * index[-1] <= 1e-5 * stated:
+        spacing = stated  # as written, rather than with the rounding noise of a fit
+    origin = float((levels - spacing * index).mean())
+    deviation = float(np.abs(levels - origin - spacing * index).max())
+    if deviation > max(tolerance * spacing, rounding):
+        return None
+    return _Fit(index.astype(np.int64), origin, spacing, deviation)
+
+
+def _means(levels: Floats, new: npt.NDArray[np.bool_]) -> Floats:
+    """Mean of each cluster; `new` tells between which levels one ends."""
+    starts = np.concatenate([[0], np.flatnonzero(new) + 1])
+    counts = np.diff(np.append(starts, len(levels)))
+    means: Floats = np.add.reduceat(levels, starts) / counts
+    return means
+
+
+def _steps(gaps: Floats, seed: float, slack: float) -> Ints | None:
+    """Slices per gap; None where one is no whole number of them.
+
+    Small gaps come first and refine the spacing, lest the rounding of `seed` add up over large ones.
+    """
+    steps = np.zeros(len(gaps), np.int64)
+    total, count, spacing = 0.0, 0, seed
+    for row in np.argsort(gaps, kind="stable").tolist():
+        step = round(gaps[row] / spacing)
+        if step < 1 or abs(gaps[row] / spacing - step) > slack:
+            return None
+        steps[row] = step
+        total, count = total + gaps[row], count + step
+        spacing = total / count
+    return steps
+
+
+def _single_slice(table: FrameTable, levels: Floats, stated: float | None, findings: list[Finding]) -> _Fit:
+    thickness = _stated(table.slice_thickness)
+    spacing = stated or thickness or 1.0
+    if stated is None:  # the one case in which SliceThickness has a say
+        source = "SliceThickness (0018,0050)" if thickness else "neither attribute of spacing"
+        findings.append(
+            Finding("spacing-assumed", f"There is one slice; its extent of {spacing:g} mm is from {source}.")
+        )
+    middle = float(levels.mean())
+    return _Fit(np.zeros(len(levels), np.int64), middle, spacing, float(np.abs(levels - middle).max()))
+
+
+def _describe(
+    table: FrameTable, fit: _Fit, stated: float | None, quantum: float, findings: list[Finding]
+) -> None:
+    """Record findings about a fit that holds."""
+    if stated is not None and abs(fit.spacing - stated) > _HINT_TOLERANCE * stated:
+        findings.append(
+            Finding(
+                "spacing-contradicts-positions",
+                f"SpacingBetweenSlices (0018,0088) is {stated:g} mm, positions step {fit.spacing:.6g} mm.",
+                observed=f"{stated:g}",
+                expected=f"{fit.spacing:.6g}",
+                tag="(0018,0088)",
+            )
+        )
+    thickness = _stated(table.slice_thickness)
+    if stated is None and (thickness is None or fit.spacing > 1.5 * thickness):
+        findings.append(
+            Finding(
+                "ambiguous-spacing",
+                f"The positions are {fit.spacing:.6g} mm apart, SpacingBetweenSlices (0018,0088) is absent"
+                f" and SliceThickness (0018,0050) is {f'{thickness:g} mm' if thickness else 'absent'}.",
+                tag="(0018,0088)",
+            )
+        )
+    if fit.deviation > 1e-3 * fit.spacing:
+        findings.append(
+            Finding(
+                "position-jitter",
+                f"Positions deviate by up to {fit.deviation:.3g} mm from slices {fit.spacing:.6g} mm apart.",
+                observed=f"{fit.deviation:.3g}",
+                tag="(0020,0032)",
+            )
+        )
+    missing = fit.slices - 1 - int(np.count_nonzero(np.diff(fit.index)))
+    if missing:
+        findings.append(
+            Finding("missing-slices", f"{missing} of {fit.slices} slices are not encoded: background.")
+        )
+
+
+def _check_shear(in_plane: Floats, extent_mm: float, pixel_mm: float, quantum_mm: float) -> None:
+    """Refuse positions that drift within the plane by more than rounding explains."""
+    drift = float(np.ptp(in_plane, axis=0).max())
+    allowed = max(0.02 * pixel_mm, min(1.5 * quantum_mm, 0.25 * pixel_mm)) + 1e-4 * extent_mm
+    if drift > allowed:
+        raise UnsupportedSegError(
+            "sheared-positions",
+            f"ImagePositionPatient (0020,0032) drifts by {drift:.4g} mm within the slice plane; "
+            f"{allowed:.2g} mm is rounding.",
+            tag="(0020,0032)",
+        )
+
+
+def _exact(fitted: Floats, stated: Floats) -> Floats:
+    """Position as written, where the fit says the same."""
+    return stated.copy() if np.abs(fitted - stated).max() < 1e-5 else fitted

@@ -1,0 +1,1 @@
+"""Frames to label maps: stored values, masks, layers."""

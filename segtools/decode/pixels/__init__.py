@@ -1,0 +1,1 @@
+"""Frames of PixelData: native packings and compressed transfer syntaxes."""

@@ -1,0 +1,256 @@
+"""From selected series to checked files: plan, list, transfer, check, retry what may heal."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import re
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from segtools.errors import (
+    EnvironmentProblem,
+    FetchError,
+    Transient,
+    TransientFetchError,
+    WriteError,
+)
+from segtools.fetch.plan import complete, plan_series
+from segtools.files import write_error
+from segtools.objectstore.s5cmd import S5cmd
+from segtools.objectstore.urls import is_remote
+from segtools.series import FetchedSeries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+    from threading import Event
+
+    from segtools.errors import SegtoolsError
+    from segtools.fetch.plan import Item, Plan
+    from segtools.objectstore.s5cmd import FetchOptions
+    from segtools.series import RemoteObject, SelectedSeries
+
+_log = logging.getLogger(__name__)
+
+_STRAY = re.compile(r".+\.dcm\d+")
+_LONGEST_PAUSE_S = 60.0
+_HASHERS = 2
+_FILE_SLACK_BYTES = 1 << 16
+"""Disk blocks that a file may take beyond its bytes."""
+_LIMITS = {"network-unavailable": 2, "size-mismatch": 2, "checksum-mismatch": 2, "transfer-stalled": 2}
+"""Transfers of an object per cause, where fewer than `FetchOptions.attempts` are worth it."""
+
+
+def plan_batch(
+    series: Sequence[SelectedSeries], folder: Path, options: FetchOptions, cancel: Event | None = None
+) -> list[Plan]:
+    """What each series consists of, with all sizes known before a byte is transferred.
+
+    Parameters
+    ----------
+    series : sequence of SelectedSeries
+    folder : Path
+        The batch's own folder.
+    options : FetchOptions
+    cancel : threading.Event, optional
+
+    Raises
+    ------
+    EnvironmentProblem
+        ``network-unavailable``, ``s5cmd-missing``.
+    """
+    plans = [plan_series(one, folder / f"{n:05d}", options.endpoint) for n, one in enumerate(series)]
+    wanted = sorted({url for plan in plans for url in plan.to_list if plan.error is None})
+    listings: dict[str, list[RemoteObject] | SegtoolsError] = {}
+    for attempt in _attempts(options, cancel):
+        listings |= S5cmd(options, cancel).list(wanted) if wanted else {}
+        errors = {url: found for url, found in listings.items() if not isinstance(found, list)}
+        wanted = [url for url, error in errors.items() if _may_heal(error, attempt, options)]
+        _raise_environment(error for url, error in errors.items() if url not in wanted)
+        if not wanted:
+            break
+    for plan in plans:
+        if plan.error is None and plan.to_list:
+            complete(plan, listings)
+    return plans
+
+
+def transfer(
+    plans: Sequence[Plan], options: FetchOptions, cancel: Event | None = None
+) -> list[FetchedSeries]:
+    """Bring every planned object here and check it; errors are per series.
+
+    Raises
+    ------
+    EnvironmentProblem
+        ``disk-full``, ``network-unavailable``, ``s5cmd-missing``: not the fault of any series.
+    WriteError
+        ``write-failed``: the plans' folder cannot be written.
+    """
+    transfers = _Transfers(options, cancel)
+    try:
+        for plan in plans:
+            if any(is_remote(item.source.url) for item in plan.items):
+                shutil.rmtree(plan.folder, ignore_errors=True)  # an older file must not pass for a new one
+                plan.folder.mkdir(parents=True)
+        for attempt in _attempts(options, cancel):
+            if not transfers.round([plan for plan in plans if plan.error is None], attempt):
+                break
+    except OSError as error:
+        if isinstance(error, FetchError):
+            raise
+        raise write_error(error, plans[0].folder.parent) from error
+    finally:
+        for plan in plans:
+            sweep_strays(plan.folder)
+    return [transfers.result(plan) for plan in plans]
+
+
+def fetch_batch(
+    series: Sequence[SelectedSeries], folder: Path, options: FetchOptions, cancel: Event | None = None
+) -> list[FetchedSeries]:
+    """Fetch a batch of series into `folder`; in the order given, errors per series.
+
+    Every file is checked by number, size and, where known, MD5; whatever s5cmd claims. Files of a
+    ``file://`` source are checked and read in place.
+
+    Raises
+    ------
+    EnvironmentProblem
+        ``disk-full``, ``network-unavailable``, ``s5cmd-missing``: not the fault of any series.
+    WriteError
+        ``write-failed``: `folder` cannot be written.
+    """
+    return transfer(plan_batch(series, folder, options, cancel), options, cancel)
+
+
+def sweep_strays(folder: Path) -> int:
+    """Remove the partial ``*.dcm<digits>`` that a killed s5cmd leaves in a series folder."""
+    strays = [path for path in folder.glob("*.dcm*") if _STRAY.fullmatch(path.name)]
+    for stray in strays:
+        stray.unlink(missing_ok=True)
+    return len(strays)
+
+
+class _Transfers:
+    """State of a batch's transfer: what is checked, how often each object was tried."""
+
+    def __init__(self, options: FetchOptions, cancel: Event | None) -> None:
+        self.options = options
+        self.s5cmd = S5cmd(options, cancel)
+        self.md5s: dict[Path, str] = {}
+        self.hashing: dict[Path, Future[str]] = {}
+        self.attempts: dict[str, int] = {}
+
+    def round(self, plans: Sequence[Plan], attempt: int) -> bool:
+        """Transfer and check once what is still to be had; whether another round may heal some."""
+        open_items = [(plan, item) for plan in plans for item in plan.items if item.path not in self.md5s]
+        remote = [item for _, item in open_items if is_remote(item.source.url)]
+        said = self._copy(remote) if remote else {}
+        for uid in {plan.series.seg_series_uid for plan, _ in open_items}:
+            self.attempts[uid] = attempt
+        errors: dict[int, SegtoolsError] = {}
+        for plan, item in open_items:
+            error = self._check(item)
+            if error is None:
+                continue
+            error = said.get(item.path) or error
+            if isinstance(error, EnvironmentProblem | WriteError) and not isinstance(error, Transient):
+                raise error
+            if not _may_heal(error, attempt, self.options):
+                _raise_environment([error])
+                plan.error = error.with_attrs(seg_series_uid=plan.series.seg_series_uid, attempts=attempt)
+            errors[id(plan)] = error
+        for error in errors.values():
+            _log.info("attempt %d: %s", attempt, error.message)
+        return any(plan.error is None for plan in plans if id(plan) in errors)
+
+    def _copy(self, items: Sequence[Item]) -> dict[Path, SegtoolsError | None]:
+        """Copy; where more arrives than promised, ask the bucket which objects are to blame."""
+        limit = sum((item.source.size_bytes or 0) + _FILE_SLACK_BYTES for item in items)
+        pairs = [(item.source.url, item.path) for item in items]
+        with ThreadPoolExecutor(_HASHERS, "md5") as pool:
+            self.hashing = {}
+            said = self.s5cmd.copy(
+                pairs, limit, lambda path: self.hashing.update({path: pool.submit(_md5, path)})
+            )
+        suspects = [item for item in items if getattr(said[item.path], "code", "") == "size-mismatch"]
+        listings = self.s5cmd.list([item.source.url for item in suspects]) if suspects else {}
+        for item in suspects:
+            listing = listings[item.source.url]
+            if isinstance(listing, list) and listing[0].size_bytes != item.source.size_bytes:
+                promised = f"{listing[0].size_bytes} bytes, {item.source.size_bytes} were promised."
+                said[item.path] = FetchError(
+                    "size-mismatch", f"{item.source.url} holds {promised}", url=item.source.url
+                )
+        return said
+
+    def _check(self, item: Item) -> SegtoolsError | None:
+        source, path = item.source, item.path
+        kind = TransientFetchError if is_remote(source.url) else FetchError
+        try:
+            size = path.stat().st_size
+            if source.size_bytes is not None and size != source.size_bytes:
+                message = f"{source.url}: {size} bytes arrived, {source.size_bytes} were promised."
+                return kind("size-mismatch", message, url=source.url)
+            md5 = self.hashing[path].result() if path in self.hashing else _md5(path)
+        except FileNotFoundError:
+            code = "transfer-failed" if is_remote(source.url) else "object-missing"
+            return kind(code, f"{source.url}: there is no file.", url=source.url)
+        except (PermissionError, IsADirectoryError) as error:
+            return kind("access-denied", f"{source.url}: {error.strerror}.", url=source.url)
+        if self.options.verify_md5 and source.md5 is not None and md5 != source.md5:
+            message = f"{source.url}: MD5 is {md5}, the table or ETag says {source.md5}."
+            return kind("checksum-mismatch", message, url=source.url)
+        self.md5s[path] = md5
+        return None
+
+    def result(self, plan: Plan) -> FetchedSeries:
+        """The whole series, or its error; never a part of it."""
+        attempts = self.attempts.get(plan.series.seg_series_uid, 1)
+        if plan.error is None and any(item.path not in self.md5s for item in plan.items):
+            plan.error = TransientFetchError("transfer-failed", f"{plan.series.series_url}: canceled.")
+        if plan.error is not None:
+            shutil.rmtree(plan.folder, ignore_errors=True)
+            return FetchedSeries(plan.series, attempts=attempts, error=plan.error)
+        distinct: dict[str, Path] = {}
+        for item in plan.items:
+            distinct.setdefault(self.md5s[item.path], item.path)
+        if len(distinct) < len(plan.items):
+            _log.info("%s: the same bytes under several URLs; read once", plan.series.seg_series_uid)
+        files = sorted(distinct.values())
+        return FetchedSeries(plan.series, tuple(files), tuple(self.md5s[file] for file in files), attempts)
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _may_heal(error: SegtoolsError, attempt: int, options: FetchOptions) -> bool:
+    limit = min(options.attempts, _LIMITS.get(error.code, options.attempts))
+    return isinstance(error, Transient) and attempt < limit
+
+
+def _attempts(options: FetchOptions, cancel: Event | None) -> Iterator[int]:
+    """1, 2, 3, … with a growing, jittered pause between; ends at the limit or when canceled."""
+    for attempt in range(1, options.attempts + 1):
+        if attempt > 1:
+            pause = min(options.backoff_s * 2 ** (attempt - 2), _LONGEST_PAUSE_S)
+            pause *= random.uniform(0.5, 1.5)  # noqa: S311 - jitter, no secret
+            if cancel is None:
+                time.sleep(pause)
+            elif cancel.wait(pause):
+                return
+        yield attempt
+
+
+def _raise_environment(errors: Iterator[SegtoolsError] | Sequence[SegtoolsError]) -> None:
+    for error in errors:
+        if isinstance(error, EnvironmentProblem | WriteError):
+            raise error

@@ -1,0 +1,1 @@
+"""Object storage: URLs, listing, reading, writing, and bulk transfer by s5cmd."""

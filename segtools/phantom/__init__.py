@@ -1,0 +1,1 @@
+"""A made-up archive, for the demo, tests and benchmarks."""

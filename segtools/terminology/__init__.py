@@ -1,0 +1,1 @@
+"""What a structure is called: codes, names, sides, colours, licences; one rule each."""
