@@ -2,6 +2,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from segtools.report import thumbnails as thumbnails_module
 from segtools.report.thumbnails import thumbnails
 from tests.report.rows import segment_row, series_row, write_dataset
 
@@ -123,7 +124,7 @@ def test_the_first_instance_stands_for_a_series(drawn, tmp_path):
 
 def test_many_segments_are_counted_and_not_all_drawn(tmp_path, monkeypatch):
     row = series_row("1.1")
-    count = thumbnails.MAXIMUM_SEGMENTS + 20
+    count = thumbnails_module.MAXIMUM_SEGMENTS + 20
     segments = [segment_row(row, n, voxel_count=n) for n in range(1, count + 1)]
     add_volume(tmp_path, segments[0], label_map(count))
     (thumb,) = thumbnails(write_dataset(tmp_path, [row], segments))

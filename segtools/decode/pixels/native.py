@@ -19,9 +19,7 @@ import numpy as np
 from segtools.decode.pixels.frames import (
     PIXEL_DATA,
     ArrayFrames,
-    Bytes,
     Frames,
-    Offsets,
     PackedFrames,
     PixelDescription,
     cut_off,
@@ -33,6 +31,7 @@ from segtools.finding import Finding
 
 if TYPE_CHECKING:
     from segtools.decode.dicom.file import Element
+    from segtools.decode.pixels.frames import Bytes, Offsets
 
 
 def open_native(
