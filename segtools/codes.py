@@ -163,6 +163,17 @@ CODES: dict[str, Code] = {
         "encode",
         invalid_mask=("Masks, grid and segments given do not make a DICOM SEG.", "Mend what the message names."),
     ),
+    **_errors(
+        "export",
+        export_format=("There is no export format of that name.", "See `idcseg export --help`."),
+        export_exists=("The folder of the export is not empty.", "Name a new folder, or delete the old one."),
+        export_empty=("No case of the dataset can be exported in that format.", "See the reasons of the cases left out."),
+        export_labels=("There are more structures than a label map can number.", "Choose fewer with `--where`."),
+        export_overlap=("Structures of a case share voxels, which the format cannot express.", "Export with `--overlap regions`, or choose structures that do not overlap with `--where`."),
+        export_needs_images=("The format needs an image for each case, and this one has none.", "Run the cohort with `output.images: nifti`, or give a folder with `--images`."),
+        export_mixed_modality=("The cases have images of several modalities, and the format needs one.", "Choose one with `--where \"source_modality = 'CT'\"`."),
+        pair_grid_differs=("Image and label map of a case lie on different grids.", "Run the cohort with `output.grid: source`, so that masks lie on the grid of their images."),
+    ),
     # --- findings of decode: repaired, assumed or doubtful ---------------------------------------
     **_findings(
         "decode",
