@@ -84,9 +84,10 @@ def packed_frames(masks: Masks, frames: Sequence[Frame]) -> Iterator[bytes]:
         yield b"".join((bytes(before), part.tobytes(), bytes(size - behind)))
 
 
-def packed_frame(masks: Masks, frame: Frame) -> bytes:
-    """Bits of one frame by itself, for codecs that take frames apart."""
-    return np.packbits(_bits(masks, frame).reshape(-1), bitorder="little").tobytes()
+def label_bits(masks: Masks, frames: Sequence[Frame]) -> Iterator[Array]:
+    """(rows, columns) uint8: 0 and 1, for codecs that take frames of one bit apart."""
+    for frame in frames:
+        yield _bits(masks, frame).view(np.uint8)
 
 
 def _bits(masks: Masks, frame: Frame, rows: slice = slice(None)) -> npt.NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from segtools.encode.dicom.elements import ITEM, SEQUENCE_END, UNDEFINED, Encoding
-from segtools.encode.frames.codecs import BY_UID, DEFLATED, IMPLICIT
+from segtools.encode.frames.codecs import DEFLATED, IMPLICIT, title
 from segtools.encode.images import uid_from
 from segtools.errors import UsageError
 from segtools.files import replacing
@@ -155,6 +155,6 @@ def check_length(length: int, transfer_syntax_uid: str) -> None:
     if length > _LONGEST:
         raise UsageError(
             "invalid-mask",
-            f"{BY_UID[transfer_syntax_uid].title} cannot hold {length:,} bytes of pixels, 4 GiB is its end; "
+            f"{title(transfer_syntax_uid)} cannot hold {length:,} bytes of pixels, 4 GiB is its end; "
             "LABELMAP or a compressed form can.",
         )

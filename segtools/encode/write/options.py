@@ -54,7 +54,7 @@ class Storage:
     kind : {"BINARY", "FRACTIONAL", "LABELMAP"}
         SegmentationType.
     transfer_syntax : str
-        UID; see `segtools.encode.frames.codecs.CODECS`.
+        UID; see `segtools.encode.frames.codecs.SYNTAX_OF`.
     maximum : int
         MaximumFractionalValue, 1 to 255: the stored value that means 1.
     fractional_type : {"PROBABILITY", "OCCUPANCY"}

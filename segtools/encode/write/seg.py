@@ -9,16 +9,17 @@ from uuid import uuid4
 
 import numpy as np
 
+from segtools.decode.pixels.codecs import CODECS
 from segtools.encode.dicom.dictionary import DICTIONARY
 from segtools.encode.dicom.elements import Encoding
 from segtools.encode.dicom.text import fit
-from segtools.encode.frames.codecs import BY_UID, IMPLICIT, JPEG_2000, JPEG_2000_SMALLEST, Codec
+from segtools.encode.frames.codecs import IMPLICIT, names_for
 from segtools.encode.frames.masks import Masks, occupied, refuse
 from segtools.encode.frames.pixels import (
     Frame,
     fraction_planes,
+    label_bits,
     label_planes,
-    packed_frame,
     packed_frames,
 )
 from segtools.encode.images import uid_from
@@ -81,27 +82,25 @@ class Plan:
     series_uid: str | None = None
 
 
-def check_storage(storage: Storage, shape: tuple[int, int, int]) -> Codec:
-    """Codec of a storage form, if there is one.
+def check_storage(storage: Storage, shape: tuple[int, int, int]) -> None:
+    """Refuse a form that there is not.
 
     Raises
     ------
     UsageError
         ``invalid-mask``.
     """
-    codec = BY_UID.get(storage.transfer_syntax)
-    bits = _BITS.get(storage.kind, 8)
-    if codec is None or bits not in codec.bits:
-        names = ", ".join(each.title for each in BY_UID.values() if bits in each.bits)
+    names = names_for(_BITS.get(storage.kind, 8))
+    if storage.transfer_syntax not in names:
         raise refuse(
             f"{storage.kind} cannot be written with transfer syntax {storage.transfer_syntax}; "
-            f"it can with {names}."
+            f"it can with {', '.join(names.values())}."
         )
-    if codec.transfer_syntax_uid == JPEG_2000 and min(shape[1:]) < JPEG_2000_SMALLEST:
-        raise refuse(f"JPEG 2000 needs {JPEG_2000_SMALLEST} rows and columns, the grid has {shape[1:]}.")
+    codec = CODECS.get(storage.transfer_syntax)
+    if codec and min(shape[1:]) < codec.smallest_side:
+        raise refuse(f"{codec.name} needs {codec.smallest_side} rows and columns, not {shape[1:]}.")
     if not 1 <= storage.maximum <= 255:
         raise refuse(f"MaximumFractionalValue is {storage.maximum}; it must be 1 to 255.")
-    return codec
 
 
 def build(plan: Plan) -> SegObject:
@@ -120,7 +119,7 @@ class _Builder:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.codec = check_storage(plan.storage, plan.masks.shape)
+        check_storage(plan.storage, plan.masks.shape)
         self.encoding = Encoding(explicit=plan.storage.transfer_syntax != IMPLICIT)
         self.findings: list[Finding] = []
         if plan.storage.kind == "LABELMAP" and len(plan.masks.layers) > 1:
@@ -180,20 +179,15 @@ class _Builder:
         masks, kind = self.plan.masks, self.plan.storage.kind
         pixels = masks.shape[1] * masks.shape[2]
         vr = "OW" if self.bits == 16 or not self.encoding.explicit else "OB"
-        encode = self.codec.encode
-        if encode is None:
-            length = -(-len(frames) * pixels * self.bits // 8)
-            check_length(length, self.codec.transfer_syntax_uid)
-            native = (
-                packed_frames(masks, frames)
-                if kind == "BINARY"
-                else (p.tobytes() for p in self._planes(frames))
-            )
-            return Pixels(native, length, False, vr)
-        if kind == "BINARY":
-            bits = (np.frombuffer(packed_frame(masks, frame), np.uint8) for frame in frames)
-            return Pixels((encode(frame) for frame in bits), 0, True, "OB")
-        return Pixels((encode(plane) for plane in self._planes(frames)), 0, True, "OB")
+        codec = CODECS.get(self.plan.storage.transfer_syntax)
+        planes = label_bits(masks, frames) if kind == "BINARY" else self._planes(frames)
+        if codec is not None and codec.encode is not None:
+            encode, bits = codec.encode, self.bits
+            return Pixels((encode(plane, bits) for plane in planes), 0, True, "OB")
+        length = -(-len(frames) * pixels * self.bits // 8)
+        check_length(length, self.plan.storage.transfer_syntax)
+        native = packed_frames(masks, frames) if kind == "BINARY" else (plane.tobytes() for plane in planes)
+        return Pixels(native, length, False, vr)
 
     def _planes(self, frames: Sequence[Frame]) -> Iterable[Any]:
         if self.is_label_map:
