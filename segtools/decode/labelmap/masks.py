@@ -12,12 +12,12 @@ first layer where all its voxels are free. The same file always gives the same l
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from segtools.decode.dicom.mmap import Reader
-from segtools.errors import UnsupportedSegError
+from segtools.errors import CorruptSegError, UnsupportedSegError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,18 +117,18 @@ def stack_masks(frames: Frames, plan: Plan) -> Layers:
     UnsupportedSegError
         ``memory-limit``: the label map, or one layer more, is too large.
     CorruptSegError
-        From compressed frames.
+        ``conflicting-frames``; those of compressed frames.
     """
     result = Layers()
     canvas = _Canvas(plan)
     canvas.add()
     reader = _reader(frames, plan)
-    for number, frame, where in plan.runs():
+    for number, all_frames, all_slices in plan.runs():
+        frame, where = all_frames, all_slices
         if np.bincount(where).max() > 1:
             result.repeated.append(number)
-            strokes = _united(list(reader(frame, where)))
-        else:
-            strokes = list(reader(frame, where))
+            frame, where = _without_repeats(frames, number, frame, where)
+        strokes = list(reader(frame, where))
         if not strokes:
             result.empty.append(number)
             result.layer_of[number] = 0
@@ -222,16 +222,31 @@ class _Canvas:
             self._words[layer][column][place] &= ~self._masks[column][bits]
 
 
-def _united(strokes: list[_Stroke]) -> list[_Stroke]:
-    """One stroke for all: repeated frames of a segment touch a place more than once."""
-    if not strokes:
-        return []
-    place, inverse = np.unique(np.concatenate([stroke.place for stroke in strokes]), return_inverse=True)
-    if strokes[0].bits is None:
-        return [_Stroke(place, None)]
-    bits = np.zeros(len(place), np.uint8)
-    np.bitwise_or.at(bits, inverse, np.concatenate([s.bits for s in strokes if s.bits is not None]))
-    return [_Stroke(place, bits)]
+def _without_repeats(frames: Frames, number: int, frame: Ints, where: Ints) -> tuple[Ints, Ints]:
+    """First frame of a segment in each slice; the others must equal it."""
+    kept: dict[int, int] = {}
+    for n, k in zip(frame.tolist(), where.tolist(), strict=True):
+        first = kept.setdefault(k, n)
+        if first != n:
+            check_equal(frames.frame(first) != 0, frames.frame(n) != 0, number, k)
+    return np.array([*kept.values()], np.int64), np.array([*kept], np.int64)
+
+
+def check_equal(one: npt.NDArray[Any], other: npt.NDArray[Any], number: int, k: int) -> None:
+    """Refuse two frames of one segment in one slice that differ: which one is right, nothing says.
+
+    Raises
+    ------
+    CorruptSegError
+        ``conflicting-frames``.
+    """
+    if not np.array_equal(one, other):
+        raise CorruptSegError(
+            "conflicting-frames",
+            f"Two frames of segment {number} in slice {k} differ in {int((one != other).sum())} voxels.",
+            segment=number,
+            slice=k,
+        )
 
 
 class _FrameReader:
