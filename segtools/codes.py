@@ -129,7 +129,8 @@ CODES: dict[str, Code] = {
         object_missing=("An object of the series is not in the bucket.", "Refresh the index."),
         access_denied=("The bucket refused access.", "Check credentials, or fetch.anonymous."),
         transfer_failed=("The transfer failed, also after retries.", "Retry later: `idcseg retry`."),
-        transfer_stalled=("No bytes arrived for longer than the stall limit.", "Retry later, or raise fetch.stall_timeout_s."),
+        transfer_stalled=("Too few bytes, or none, arrived for longer than the stall limit.", "Retry later, raise fetch.stall_timeout_s or lower fetch.min_bytes_s."),
+        listing_limit=("The listing of a bucket does not end: it repeats itself, or names more objects than allowed.", "Name a folder of the bucket, not all of it; if it repeats itself, the endpoint is broken."),
         throttled=("The endpoint asks to slow down (429/503), also after retries.", "Lower fetch.workers, retry later."),
         size_mismatch=("Fetched bytes differ in number from what the table says.", "Retry; if it stays so, the object differs from the index."),
         checksum_mismatch=("Fetched bytes differ from the table's MD5.", "Retry; if it stays so, the object is corrupt."),
@@ -161,6 +162,17 @@ CODES: dict[str, Code] = {
     **_errors(
         "encode",
         invalid_mask=("Masks, grid and segments given do not make a DICOM SEG.", "Mend what the message names."),
+    ),
+    **_errors(
+        "export",
+        export_format=("There is no export format of that name.", "See `idcseg export --help`."),
+        export_exists=("The folder of the export is not empty.", "Name a new folder, or delete the old one."),
+        export_empty=("No case of the dataset can be exported in that format.", "See the reasons of the cases left out."),
+        export_labels=("There are more structures than a label map can number.", "Choose fewer with `--where`."),
+        export_overlap=("Structures of a case share voxels, which the format cannot express.", "Export with `--overlap regions`, or choose structures that do not overlap with `--where`."),
+        export_needs_images=("The format needs an image for each case, and this one has none.", "Run the cohort with `output.images: nifti`, or give a folder with `--images`."),
+        export_mixed_modality=("The cases have images of several modalities, and the format needs one.", "Choose one with `--where \"source_modality = 'CT'\"`."),
+        pair_grid_differs=("Image and label map of a case lie on different grids.", "Run the cohort with `output.grid: source`, so that masks lie on the grid of their images."),
     ),
     # --- findings of decode: repaired, assumed or doubtful ---------------------------------------
     **_findings(

@@ -41,7 +41,13 @@ def _far_apart() -> list[Case]:
         good(
             "E105:unstated", "and nothing states the spacing", lesions.but(between=None), {1: whole}, missing
         ),
-        good("E105:segments", "a segment for every slice of them", lesions.but(frames=many, described=None), each, missing),
+        good(
+            "E105:segments",
+            "a segment for every slice of them",
+            lesions.but(frames=many, described=None),
+            each,
+            missing,
+        ),
         bad(
             "E105:odd",
             "the second lesion lies half a slice off",
