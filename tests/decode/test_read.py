@@ -157,7 +157,7 @@ def test_memory_limit():
 
 def test_slices_far_apart_take_no_memory():
     x, y, _ = SEG.origin
-    far = tuple(replace(frame, position=(x, y, 9e6 * (frame.k > 1))) for frame in SEG.frames)
+    far = tuple(replace(frame, position=(x, y, 2.5 * frame.k + 9e6 * (frame.k > 1))) for frame in SEG.frames)
     with pytest.raises(UnsupportedSegError) as refused:
         read(SEG.but(frames=far).build())
     assert refused.value.code == "memory-limit"
