@@ -118,6 +118,7 @@ CODES: dict[str, Code] = {
         unresolved_segment=("A frame does not say which of several segments it belongs to.", "Broken at its source: report it."),
         incomplete_concatenation=("Parts of a concatenation are missing.", "Fetch the whole series."),
         grid_mismatch=("The source grid is not a shift of the segmentation's grid: resampling would be needed.", "Use `grid: seg`."),
+        verify_unreadable=("The second, independent reading cannot follow the file's structure.", "The first reading is neither confirmed nor refuted: decode without --verify, or report the file."),
         verify_mismatch=("The second, independent reading found other voxels.", "Do not use the result; report the file."),
         memory_limit=("The volume would need more memory than allowed.", "Raise decode.max_bytes."),
     ),
