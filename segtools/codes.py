@@ -163,6 +163,16 @@ CODES: dict[str, Code] = {
     **_errors(
         "encode",
         invalid_mask=("Masks, grid and segments given do not make a DICOM SEG.", "Mend what the message names."),
+        mask_unreadable=("A mask file is no readable NIfTI, NRRD or NumPy array.", "Check the file; write it again."),
+        mask_off_grid=("The mask does not lie on the grid of its source images.", "Give the images that were segmented, or allow `--regrid nearest`."),
+        metadata_invalid=("The description of the segments cannot be used.", "Mend the line and key named."),
+        source_images_missing=("The source folder holds no images that a segmentation can refer to.", "Give the folder of the segmented series."),
+        source_attribute_missing=("A source image lacks what no segmentation can do without.", "Mend the images' headers, or describe the subject instead."),
+        source_inconsistent=("The source images are no single series on one regular grid.", "Give one series, and only its images."),
+        source_unsupported=("The source is of a kind whose segmentations are not written.", "Give images of another kind."),
+        gantry_tilt=("The source images are shifted against each other: the gantry was tilted.", "Resample images and mask to an upright stack first."),
+        quality_failed=("What was written does not read back as what was to be written.", "Do not use the object; report it with the command."),
+        transcode_unlawful=("The segmentation cannot be stored in the form asked for.", "Choose another type or codec; the message says which."),
     ),
     **_errors(
         "export",
@@ -219,6 +229,26 @@ CODES: dict[str, Code] = {
         padded_to_source=(Severity.INFO, "The mask was padded to the source grid.", "Nothing to do."),
         cropped_to_source=(Severity.WARNING, "Voxels outside the source grid were cut off.", "The number is recorded."),
         missing_preamble=(Severity.HINT, "The file lacks the DICOM preamble or its file meta group.", "Read by the data set itself."),
+    ),
+    # --- findings of encode ----------------------------------------------------------------------
+    **_findings(
+        "encode",
+        source_attribute_absent=(Severity.INFO, "The source lacks an attribute that may be empty.", "Nothing to do; it is written empty."),
+        source_attribute_repaired=(Severity.WARNING, "The source has an attribute with a value that DICOM does not allow.", "See what it became; mend the images if it matters."),
+        source_image_repeated=(Severity.HINT, "Source images are there twice.", "Each was taken once."),
+        source_slices_missing=(Severity.WARNING, "Slices of the source are missing.", "Frames there refer to no image; give the whole series."),
+        source_class_unknown=(Severity.HINT, "The source's SOP class is no image class known here.", "Check that it is the segmented series."),
+        source_files_skipped=(Severity.INFO, "Files beside the source images were left aside.", "Nothing to do."),
+        frame_of_reference_made_up=(Severity.WARNING, "The source has no FrameOfReferenceUID; one was made.", "Viewers relate mask and images by references only."),
+        text_adjusted=(Severity.WARNING, "A text is longer than its attribute allows, or has characters it does not.", "Shorten it, if the change named matters."),
+        algorithm_unnamed=(Severity.HINT, "An algorithm has no name.", "State SegmentAlgorithmName."),
+        mask_reoriented=(Severity.INFO, "The mask's axes were flipped or permuted onto the source's.", "Nothing to do; no voxel was resampled."),
+        mask_padded=(Severity.INFO, "The mask covers part of the source's grid.", "Nothing to do; the rest is background."),
+        mask_regridded=(Severity.WARNING, "The mask was resampled to the source's grid by nearest neighbours.", "Look at it over the images."),
+        mask_empty=(Severity.WARNING, "The mask has no voxel.", "Check the file."),
+        label_undescribed=(Severity.ERROR, "The mask has a label that the description lacks.", "Describe it, or leave it out with `--only-described`."),
+        label_unused=(Severity.HINT, "The description names a label that the mask lacks.", "Kept as an empty segment."),
+        mask_fragments=(Severity.HINT, "A segment has islands of few voxels.", "Look at the mask: noise, or small lesions."),
     ),
     # --- findings of check -----------------------------------------------------------------------
     **_findings(
