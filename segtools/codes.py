@@ -175,6 +175,12 @@ CODES: dict[str, Code] = {
         transcode_unlawful=("The segmentation cannot be stored in the form asked for.", "Choose another type or codec; the message says which."),
     ),
     **_errors(
+        "compare",
+        lattice_differs=("The voxels of two segments do not lie on one lattice, or in one frame of reference.", "Run the cohort with `output.grid: source`; nothing is resampled here."),
+        no_measures=("A segment has no bounding box or no voxel to compare.", "See its findings."),
+        volume_missing=("The volume of a segment is missing.", "Run the cohort again: it makes lost volumes anew."),
+    ),
+    **_errors(
         "export",
         export_format=("There is no export format of that name.", "See `idcseg export --help`."),
         export_exists=("The folder of the export is not empty.", "Name a new folder, or delete the old one."),
