@@ -41,8 +41,13 @@ class KnownNames:
         """Key (``exclude_`` before those of `exclude`) → item as written → the names it stands for."""
         self.warnings: list[str] = []
 
-    def values(self) -> dict[str, Any]:
+    def values(self, *, look_up: bool = True) -> dict[str, Any]:
         """Parameter values of the keys about series: names resolved, everything else as it is.
+
+        Parameters
+        ----------
+        look_up : bool
+            False takes names as they are: an estimate must not run a query that costs.
 
         Raises
         ------
@@ -52,7 +57,7 @@ class KnownNames:
         values: dict[str, Any] = {}
         for key, given in self._spec.series_filters.items():
             made = filters("series")[key.removeprefix("exclude_")]
-            if made.terms:
+            if made.terms and look_up:
                 resolved = {item: self._names(key, item) for item in given}
                 self.resolved[key] = resolved
                 values[key] = sorted({name for names in resolved.values() for name in names})
@@ -60,7 +65,8 @@ class KnownNames:
                 values[key] = list(given)
             else:
                 values[key] = given.model_dump(mode="json") if hasattr(given, "model_dump") else given
-        self._check_excluded_identifiers()
+        if look_up:
+            self._check_excluded_identifiers()
         return values
 
     def check_algorithms(self, segments: pa.Table | None) -> None:

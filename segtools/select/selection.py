@@ -173,20 +173,20 @@ class _Run:
         )
 
     def estimate(self, session: Session) -> int:
-        self.prepare(session)
+        self.prepare(session, look_up=False)
         names = ["series"]
         names += ["segments"] if self.spec.segment_filters else []
         names += ["objects"] if session.facts.has_objects else []
         return sum(session.estimate(name, self.values, self.library) for name in names)
 
-    def prepare(self, session: Session) -> None:
+    def prepare(self, session: Session, *, look_up: bool = True) -> None:
         """Values of all parameters; refuse what these tables cannot answer."""
         spec, facts = self.spec, session.facts
         if spec.segment_filters:
             require_segments(session, f"The filter {spec.segment_filters[0]!r}")
         self.check_missing(facts)
         self.names = KnownNames(spec, session, self.library)
-        values = self.names.values()
+        values = self.names.values(look_up=look_up)
         for name in filters("segments").keys() - {*CONCEPTS, "segmentation_types"}:
             values[name] = list(getattr(spec, name))
         only_labelmaps = set(spec.segmentation_types) == {"LABELMAP"}
