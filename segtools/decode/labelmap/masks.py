@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from segtools import native
 from segtools.decode.labelmap.canvas import paint_masks
+from segtools.decode.labelmap.native_masks import paint_masks_natively
 
 if TYPE_CHECKING:
     from segtools.decode.labelmap.plan import Layers, Plan
@@ -29,6 +31,7 @@ def stack_masks(frames: Frames, plan: Plan) -> Layers:
     UnsupportedSegError
         ``memory-limit``: the label map, or one layer more, is too large.
     CorruptSegError
-        From compressed frames.
+        From compressed frames; ``truncated``.
     """
-    return paint_masks(frames, plan)
+    core = native.core()
+    return paint_masks(frames, plan) if core is None else paint_masks_natively(core, frames, plan)
