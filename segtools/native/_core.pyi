@@ -19,7 +19,6 @@ def paint(
     slice_count: int,
     label: int,
     width: int,
-    repeated: bool,
     room: Buffer,
     /,
 ) -> int: ...

@@ -51,13 +51,12 @@ typedef struct {
     const uint8_t *bits;     /* in memory */
     int64_t frame_count;
     const int64_t *starts;   /* first bit of each frame */
-    const int64_t *slices;   /* slice of each frame */
+    const int64_t *slices;   /* slice of each frame; no two are the same */
     int64_t pixels;          /* of a frame */
     uint8_t *room;           /* for `room_bytes` of the file and 16 bytes more */
     int64_t room_bytes;
     int width;               /* bytes per voxel of the label maps: 1 or 2 */
     uint64_t label;
-    int repeated;            /* several frames at one position: they may share voxels */
 } Segment;
 
 void paint_init(void);

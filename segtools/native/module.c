@@ -85,8 +85,8 @@ static PyObject *paint(PyObject *module, PyObject *args)
     long long file_offset, pixels, slice_count, first;
     unsigned int label;
     (void)module;
-    if (!PyArg_ParseTuple(args, "O!LiLy*y*y*LLIiiw*:paint", &PyList_Type, &list, &first, &s.descriptor, &file_offset,
-                          &bits, &starts, &slices, &pixels, &slice_count, &label, &s.width, &s.repeated, &room))
+    if (!PyArg_ParseTuple(args, "O!LiLy*y*y*LLIiw*:paint", &PyList_Type, &list, &first, &s.descriptor, &file_offset,
+                          &bits, &starts, &slices, &pixels, &slice_count, &label, &s.width, &room))
         return NULL;
     if (buffers_get(list, PyBUF_WRITABLE, &layers))
         goto release;

@@ -211,9 +211,8 @@ int64_t paint_segment(const Segment *s, uint8_t *const *layers, int64_t layer_co
                              clashes[n].word, s->width);
         if (known)
             continue;
-        /* Most segments are free in layer 0: look and paint at once, and undo it for those that are not.
-         * Frames at one position would find their own voxels taken. */
-        int at_once = layer == 0 && !s->repeated;
+        /* Most segments are free in layer 0: look and paint at once, and undo it for those that are not. */
+        const int at_once = layer == 0;
         int end = act(s, layers[layer], at_once ? PAINT_IF_FREE : LOOK, NULL, &place, &any);
         if (end == SHORTENED)
             return FILE_SHORTENED;

@@ -26,15 +26,12 @@ _NO_LAYER, _NOTHING_SET, _FILE_SHORTENED = -1, -2, -3  # segtools/native/core.h
 
 
 def paint_masks_natively(core: ModuleType, frames: Frames, plan: Plan) -> Layers:
-    """Label maps from one mask per frame; parameters and errors as in `stack_masks`."""
+    """Label maps from one mask per segment and slice; parameters and errors as in `stack_masks`."""
     result = Layers()
     canvas = _Canvas(core, plan, result.arrays)
     source = _Packed(*frames.packed_bits) if frames.packed_bits is not None else _Values(frames)
-    repeated = plan.repeats()
     for number, frame, where in plan.runs():
-        if number in repeated:
-            result.repeated.append(number)
-        layer = canvas.paint(source, source.starts(frame), where, number, number in repeated)
+        layer = canvas.paint(source, source.starts(frame), where, number)
         if layer == _NOTHING_SET:
             result.empty.append(number)
         result.layer_of[number] = max(layer, 0)
@@ -84,19 +81,17 @@ class _Canvas:
         self._room = np.empty(_ROOM_BYTES + 16, np.uint8)
         self._pixels = plan.shape[1] * plan.shape[2]
 
-    def paint(self, source: _Packed | _Values, starts: Ints, where: Ints, number: int, repeated: bool) -> int:
+    def paint(self, source: _Packed | _Values, starts: Ints, where: Ints, number: int) -> int:
         """Put a segment into the first layer where it is free; the layer's index, or `_NOTHING_SET`."""
-        layer = self._paint(0, source, starts, where, number, repeated)
+        layer = self._paint(0, source, starts, where, number)
         if layer == _NO_LAYER:
             self._flat.append(add_layer(self._layers, self._plan))
-            layer = self._paint(len(self._flat) - 1, source, starts, where, number, repeated)
+            layer = self._paint(len(self._flat) - 1, source, starts, where, number)
         if layer == _FILE_SHORTENED:
             raise cut_short()
         return layer
 
-    def _paint(
-        self, first: int, source: _Packed | _Values, starts: Ints, where: Ints, number: int, repeated: bool
-    ) -> int:
+    def _paint(self, first: int, source: _Packed | _Values, starts: Ints, where: Ints, number: int) -> int:
         layer: int = self._core.paint(
             self._flat,
             first,
@@ -108,7 +103,6 @@ class _Canvas:
             self._plan.shape[0],
             number,
             self._plan.dtype.itemsize,
-            repeated,
             self._room,
         )
         return layer
