@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flows.console import note, progress
 from flows.settings import load_settings
 from segtools.dataset.layout import Layout
-from segtools.decode.geometry.source_folders import source_grids
+from segtools.decode.geometry.source_images import SourceImages
 from segtools.objectstore.urls import is_bucket_url
 from segtools.run.cohort import CohortRun, RunConfig
 from segtools.select.cohort_file import cohort_file, load_spec
@@ -94,5 +94,5 @@ def make_config(settings: Settings, spec: CohortSpec, indexes: Sequence[Path] = 
         compression_level=settings.write.compression_level,
         batch_bytes=settings.run.batch_bytes,
         batch_series=settings.run.batch_series,
-        source_grids=source_grids(images) if spec.output.grid == "source" else {},
+        source_images=SourceImages.below(images) if spec.output.grid == "source" else None,
     )

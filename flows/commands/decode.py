@@ -26,6 +26,7 @@ def decode(
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     segments: tuple[int, ...] = (),
     source: Path | None = None,
+    source_anyway: bool = False,
     parts: bool = False,
     verify: bool = False,
     strict: bool = False,
@@ -42,7 +43,11 @@ def decode(
     segments
         Segment numbers to read; may be repeated. Default: all.
     source
-        Folder with the segmented images: put the masks on their grid.
+        Folder with the segmented images, also in sub-folders: put the masks on their grid. Other files and
+        other images in it do no harm.
+    source_anyway
+        Take source images with another FrameOfReferenceUID, if the voxels lie on one grid: a scan that
+        was copied or anonymised again.
     parts
         Read files whose frames fit no single grid (several orientations, time points, stacks): one
         volume per part, each in a folder `part-1`, `part-2`, … of the output.
@@ -56,15 +61,18 @@ def decode(
     if parts and verify:
         raise UsageError("settings-invalid", "--verify compares whole files; it does not go with --parts.")
     files = _files(path)
-    grid = None
+    images = None
     if source is not None:
-        from segtools.decode.geometry.source_grid import source_grid_from_files
+        from segtools.decode.geometry.source_images import SourceImages
 
-        grid = source_grid_from_files(source)
+        images = SourceImages.below([source])
+    elif source_anyway:
+        raise UsageError("settings-invalid", "--source-anyway needs --source, the folder of images.")
     chosen: dict[str, Any] = {
         "segments": segments or None,
         "options": DecodeOptions(geometry="strict" if strict else "tolerant"),
-        "source_grid": grid,
+        "images": images,
+        "any_frame_of_reference": source_anyway,
     }
     results: list[dict[str, Any]] = []
     for file in files:

@@ -32,12 +32,12 @@ from segtools.series import FetchedSeries, iter_selection
 from segtools.write.instance import WriteOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from segtools.dataset.layout import Layout
     from segtools.dataset.storage import Home
-    from segtools.decode.geometry.source_grid import SourceGrid
+    from segtools.decode.geometry.source_images import SourceImages
     from segtools.report.summary import Summary
     from segtools.run.executors.scheduler import Completed
     from segtools.run.ledger import Outcome
@@ -68,8 +68,8 @@ class RunConfig:
         Of the volumes.
     batch_bytes, batch_series : int
         Where a batch is cut.
-    source_grids : mapping of str to SourceGrid
-        Grids of the source series, for cohorts with ``grid: source``.
+    source_images : SourceImages or None
+        Headers of the source images, for cohorts with ``grid: source``.
     """
 
     sources: Sources
@@ -81,7 +81,7 @@ class RunConfig:
     compression_level: int = 1
     batch_bytes: int = BATCH_BYTES
     batch_series: int = BATCH_COUNT
-    source_grids: Mapping[str, SourceGrid] = field(default_factory=dict)
+    source_images: SourceImages | None = None
 
 
 class CohortRun:
@@ -123,7 +123,7 @@ class CohortRun:
             settings_hash(self.settings),
             config.decode,
             WriteOptions(spec.output.volumes, config.compression_level),
-            config.source_grids if spec.output.grid == "source" else None,
+            config.source_images if spec.output.grid == "source" else None,
         )
 
     @property

@@ -28,7 +28,6 @@ PENDING = frozenset(
         "07_acquisition.dcm",
         "07_dimension.dcm",
         "07_source.dcm",
-        "16g_source_in_frame.dcm",
         "29_ir58_gb.dcm",
         "29_utf8_truncated_at_64_bytes.dcm",
         "b_defl_2560.dcm",

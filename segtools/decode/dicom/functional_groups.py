@@ -22,6 +22,9 @@ TRIGGER_DELAY: Chain = (0x00189118, 0x00209153)
 SLIDE_COLUMN: Chain = (SLIDE_POSITION, 0x0048021E)
 SOURCE_INSTANCE: Chain = (DERIVATION_IMAGE, SOURCE_IMAGE, 0x00081155)
 SOURCE_FRAME: Chain = (DERIVATION_IMAGE, SOURCE_IMAGE, 0x00081160)
+BARE_SOURCE_INSTANCE: Chain = (SOURCE_IMAGE, 0x00081155)
+BARE_SOURCE_FRAME: Chain = (SOURCE_IMAGE, 0x00081160)
+"""As some writers have it: in the frame's item itself, without DerivationImageSequence."""
 
 WANTED: frozenset[Chain] = frozenset(
     {
@@ -38,6 +41,8 @@ WANTED: frozenset[Chain] = frozenset(
         SLIDE_COLUMN,
         SOURCE_INSTANCE,
         SOURCE_FRAME,
+        BARE_SOURCE_INSTANCE,
+        BARE_SOURCE_FRAME,
     }
 )
 PREFIXES = frozenset(chain[:n] for chain in WANTED for n in range(1, len(chain)))
