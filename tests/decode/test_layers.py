@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtools.decode.labelmap.masks import Plan, stack_masks
+from segtools.decode.labelmap.masks import stack_masks
+from segtools.decode.labelmap.plan import Plan
 from segtools.decode.labelmap.stored_values import stack_fractions, stack_labels, stored_values
 from segtools.decode.pixels.frames import ArrayFrames, Frames, PackedFrames
 from segtools.errors import CorruptSegError, UnsupportedSegError

@@ -323,6 +323,7 @@ def onto(volume: SegVolume, grid: SourceGrid, *, any_frame_of_reference: bool = 
         fractions={number: array for number, (array, _) in fractions.items()},
         grid=Grid(grid.shape, grid.affine_lps),
         findings=tuple(findings),
+        filled=(),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segtools.decode.labelmap.masks import check_memory
+from segtools.decode.labelmap.plan import check_memory
 from segtools.errors import CorruptSegError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.labelmap.masks import Plan
+    from segtools.decode.labelmap.plan import Plan
     from segtools.decode.pixels.frames import Frames
 
     Stored = npt.NDArray[np.uint8 | np.uint16]
