@@ -74,23 +74,15 @@ def decode_file(
     EnvironmentProblem, WriteError
         The output cannot be written.
     """
-<<<<<<< HEAD
     grid = _grid(path, images, any_frame_of_reference)
     volume = read(path, segments=segments, options=options or DecodeOptions(), source_grid=grid)
-    if verify:
-        from segtools.decode.verify import verify as compare
-
-        compare(path, volume)
-    return _finish(path, _onto(volume, grid, any_frame_of_reference), output, write)
-=======
-    volume = read(path, segments=segments, options=options or DecodeOptions(), source_grid=source_grid)
     agreement = None
     if verify:
         from segtools.decode.verify import verify as compare
 
         agreement = compare(path, volume, segments=segments)
-    return replace(_finish(path, volume, output, write, source_grid), agreement=agreement)
->>>>>>> main
+    done = _finish(path, _onto(volume, grid, any_frame_of_reference), output, write)
+    return replace(done, agreement=agreement)
 
 
 def decode_parts(
