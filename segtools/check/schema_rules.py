@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from segtools.files import only_itself
 from segtools.finding import Finding
 from segtools.schema import Column, Table
 
@@ -76,7 +77,7 @@ def _order(dataset: Dataset, table: Table) -> Iterator[Finding]:
         f" lag(row({parts})) OVER (ORDER BY file_row_number) AS before"
         " FROM read_parquet($path, file_row_number = true)) WHERE own < before"
     )
-    path = str(dataset.table_path(table.name))
+    path = only_itself(dataset.table_path(table.name))
     if displaced := dataset.sql(query, {"path": path}).column(0)[0].as_py():
         yield _violation(table, f"has {displaced} rows out of order")
 

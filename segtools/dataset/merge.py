@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from segtools.codes import CODES
 from segtools.dataset.merge_segments import REFRESHED, gather_segments
-from segtools.dataset.reader import only_itself
 from segtools.errors import DatasetError
+from segtools.files import only_itself
 from segtools.schema import (
     DATASET_TABLES,
     FINDINGS,

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from segtools.errors import DatasetError, MissingError, UsageError
+from segtools.files import only_itself
 from segtools.objectstore.bucket import Bucket
 from segtools.objectstore.urls import is_bucket_url
 
@@ -393,11 +394,6 @@ class Dataset:
                     "a commit was cut short.",
                     path=f"{self.name}/{entry['path']}",
                 )
-
-
-def only_itself(path: Path) -> str:
-    """The path as a DuckDB glob pattern that matches nothing but itself."""
-    return "".join(f"[{char}]" if char in "[*?" else char for char in str(path))
 
 
 def _manifest(path: Path, name: str) -> dict[str, Any]:

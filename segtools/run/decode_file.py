@@ -17,15 +17,8 @@ if TYPE_CHECKING:
 
     from segtools.decode import SegVolume
     from segtools.decode.geometry.source_grid import SourceGrid
-    grid = _grid(path, images, any_frame_of_reference)
-    volume = read(path, segments=segments, options=options or DecodeOptions(), source_grid=grid)
-    agreement = None
-    if verify:
-        from segtools.decode.verify import verify as compare
-
-        agreement = compare(path, volume, segments=segments)
-    done = _finish(path, _onto(volume, grid, any_frame_of_reference), output, write)
-    return replace(done, agreement=agreement)
+    from segtools.decode.geometry.source_images import SourceImages
+    from segtools.decode.verify import Agreement
 
 
 @dataclass(frozen=True, slots=True)

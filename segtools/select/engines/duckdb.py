@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from segtools import schema
 from segtools.errors import QueryError, SelectError
+from segtools.files import only_itself
 from segtools.select.engines import mirror as mirrors
 from segtools.select.engines import schema_drift
 from segtools.select.engines import sources as places
@@ -200,7 +201,7 @@ class _Opening:
         name = name or f"raw_{self._files}"
         self._files += 1
         self.folders.update(path.resolve().parent for path in paths)
-        files = [str(path.resolve()) for path in paths]
+        files = [only_itself(path.resolve()) for path in paths]
         self.connection.read_parquet(files).create_view(name)
         return name
 
