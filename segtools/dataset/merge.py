@@ -167,7 +167,13 @@ class Merge:
             source = f"SELECT *, 0 AS rank FROM no_{table.name}"
         if parts:
             paths = [str(self._layout.part(part, table.name)) for part in parts]
-            ranks = pa.table({"filename": paths, "rank": pa.array(range(1, len(paths) + 1), pa.int32())})
+            # `filename` is the pattern that found the file, which differs where a folder is called ds[1].
+            rank_of = {
+                name: rank for rank, path in enumerate(paths, 1) for name in (path, only_itself(Path(path)))
+            }
+            ranks = pa.table(
+                {"filename": list(rank_of), "rank": pa.array(list(rank_of.values()), pa.int32())}
+            )
             self._connection.register(f"ranks_{table.name}", ranks)
             listed = ", ".join(map(_literal, paths))
             source += (

@@ -268,8 +268,12 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     assert (ran.code, json.loads(ran.out)["series"]) == (0, 1)
     cohort = tmp_path / "all.yaml"
     cohort.write_text("source: {idc: false}\n")
-    ran = idcseg("run", cohort, "-o", tmp_path / "out", "--index", tmp_path / "idx[1]", "--direct", "--json")
-    assert json.loads(ran.out)["outcomes"].get("failed", 0) == 0, ran.err
+    out = tmp_path / "out[1]"
+    ran = idcseg("run", cohort, "-o", out, "--index", tmp_path / "idx[1]", "--direct", "--json")
+    assert json.loads(ran.out)["outcomes"]["ok"] == 1, ran.err
+    assert idcseg("check", out).code == 0
+    again = idcseg("run", cohort, "-o", out, "--index", tmp_path / "idx[1]", "--direct", "--json")
+    assert json.loads(again.out)["outcomes"]["ok"] == 1, again.err
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders")

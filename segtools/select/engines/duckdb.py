@@ -283,7 +283,8 @@ class _Opening:
 
     def _lock(self) -> None:
         """From here on SQL reads the sources' folders and nothing else: a user's query is a stranger's."""
-        folders = sorted(str(folder) for folder in self.folders)
+        # Their patterns too: that is what is compared where a name has glob characters.
+        folders = sorted({name for folder in self.folders for name in (str(folder), only_itself(folder))})
         self.connection.execute("SET enable_progress_bar = false")
         self.connection.execute("SET allowed_directories = ?", [folders])
         self.connection.execute("SET enable_external_access = false")
