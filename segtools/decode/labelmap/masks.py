@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from segtools.decode.labelmap.canvas import paint_masks
+from segtools.decode.labelmap.repeats import without_repeats
 
 if TYPE_CHECKING:
     from segtools.decode.labelmap.plan import Layers, Plan
@@ -29,6 +30,9 @@ def stack_masks(frames: Frames, plan: Plan) -> Layers:
     UnsupportedSegError
         ``memory-limit``: the label map, or one layer more, is too large.
     CorruptSegError
-        From compressed frames.
+        ``conflicting-frames``; those of compressed frames.
     """
-    return paint_masks(frames, plan)
+    plan, repeated = without_repeats(frames, plan)
+    layers = paint_masks(frames, plan)
+    layers.repeated = repeated
+    return layers
