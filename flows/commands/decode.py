@@ -107,7 +107,7 @@ def _result(file: Path, done: SingleFile) -> dict[str, Any]:
         "part": done.part,
         "segments": done.written.segments,
         "findings": done.written.findings,
-        "files": [name for name, _ in done.written.files],
+        "files": [stored.path for stored in done.written.files],
         "worst": max((finding.severity for finding in done.volume.findings), default=0),
     }
 
@@ -123,5 +123,5 @@ def _show(file: Path, done: SingleFile) -> None:
     for finding in done.volume.findings:
         if finding.severity >= Severity.HINT:
             note(f"{finding.severity.name.lower()} [{finding.code}] {finding.message}")
-    for name, size_bytes in done.written.files:
-        note(f"wrote {name} ({size_bytes:,} bytes)")
+    for stored in done.written.files:
+        note(f"wrote {stored.path} ({stored.size_bytes:,} bytes)")

@@ -69,6 +69,7 @@ class Listed(NamedTuple):
 
     size_bytes: int
     e_tag: str
+    changed_s: float = 0.0
 
     @property
     def md5(self) -> str | None:
@@ -135,7 +136,9 @@ class Bucket:
         """
         pages = self._asked(lambda: list(self._api.list(self._store, prefix or None, chunk_size=1000)))
         return {
-            item["path"]: Listed(item["size"], item["e_tag"] or "") for page in pages or () for item in page
+            item["path"]: Listed(item["size"], item["e_tag"] or "", item["last_modified"].timestamp())
+            for page in pages or ()
+            for item in page
         }
 
     def names(self) -> frozenset[str]:
