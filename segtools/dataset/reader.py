@@ -235,9 +235,13 @@ class Dataset:
         Raises
         ------
         DatasetError
-            ``dataset-invalid``: one is gone.
+            ``dataset-invalid``: one is gone, or of another size.
         """
-        return [self.page(entry["path"]) for entry in entries(self.manifest, name)]
+        listed = entries(self.manifest, name)
+        paths = [self.page(entry["path"]) for entry in listed]
+        for entry, path in zip(listed, paths, strict=True):
+            self._require_size(entry, path.stat().st_size)
+        return paths
 
     def page(self, relative: str) -> Path:
         """A page of this state or of an earlier one, wherever commits have moved it.
@@ -434,6 +438,9 @@ class Dataset:
                 there |= {key: item.size_bytes for key, item in self.origin.list("tables/").items()}
         if size is None:
             raise gone(self.name, entry["path"])
+        self._require_size(entry, size)
+
+    def _require_size(self, entry: Mapping[str, Any], size: int) -> None:
         if size != entry["bytes"]:
             raise DatasetError(
                 "dataset-invalid",
