@@ -43,7 +43,7 @@ class BucketHome(Home):
     Parameters
     ----------
     url : str
-        ``s3://bucket/name``.
+        Of the bucket, or of a folder in it.
     options : BucketOptions, optional
 
     Raises

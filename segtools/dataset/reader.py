@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segtools.dataset.pages import MANIFEST, entries, find, gone, is_listing, places
 from segtools.errors import DatasetError, MissingError, UsageError
-from segtools.objectstore.bucket import Bucket, is_bucket_url
+from segtools.objectstore.bucket import Bucket
+from segtools.objectstore.urls import is_bucket_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,7 +77,7 @@ def open_dataset(path: str | Path, bucket: BucketOptions | None = None) -> Datas
     Parameters
     ----------
     path : str or Path
-        Folder, or ``s3://bucket/name``.
+        Folder, or URL of a folder in a bucket.
     bucket : BucketOptions, optional
         Endpoint and credentials; default: AWS with those of the environment.
 

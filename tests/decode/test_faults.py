@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,20 +25,9 @@ PENDING = frozenset(
         "04h_implicit_element_inside.dcm",
         "05a_named_rle_is_native.dcm",
         "06a_meta_implicit_vr.dcm",
-        "07_acquisition.dcm",
-        "07_dimension.dcm",
-        "07_source.dcm",
         "16g_source_in_frame.dcm",
-        "17d_frames_text.dcm",
-        "18a_no_frames_empty_pixels.dcm",
-        "18b_no_frames_no_pixels.dcm",
-        "20_absent.dcm",
-        "20_labelmap_absent.dcm",
-        "20_one.dcm",
         "29_ir58_gb.dcm",
         "29_utf8_truncated_at_64_bytes.dcm",
-        "b_defl_2560.dcm",
-        "twolesions.dcm",
     }
 )
 """Not right yet; each must leave this set with the change that mends it (the marks are strict)."""
@@ -45,6 +35,13 @@ PENDING = frozenset(
 
 def voxels(volume: SegVolume) -> dict[str, int]:
     return {str(s.number): int(np.count_nonzero(volume.mask(s.number))) for s in volume.segments}
+
+
+def read_or_code(path: Path) -> SegVolume | str:
+    try:
+        return read(path)
+    except SegError as error:
+        return error.code
 
 
 @pytest.mark.parametrize(
@@ -56,13 +53,11 @@ def voxels(volume: SegVolume) -> dict[str, int]:
 )
 def test_a_file_of_the_folder(name: str, right: dict[str, Any]) -> None:
     assert FAULTS is not None
-    try:
-        volume = read(FAULTS / name)
-    except SegError as error:
-        assert error.code in right.get("code", ()), error
+    volume = read_or_code(FAULTS / name)
+    if isinstance(volume, str):
+        assert volume in right.get("code", ())
         if "parts" in right:
-            parts = [voxels(part) for part in read_parts(FAULTS / name)]
-            assert parts == right["parts"]
+            assert [voxels(part) for part in read_parts(FAULTS / name)] == right["parts"]
         return
     found = voxels(volume)
     if "voxels_each" in right:

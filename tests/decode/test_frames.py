@@ -34,7 +34,9 @@ def walked(data: bytes) -> sequence_items.Items:
     )
     found = sequence_items._Found(len(starts))
     for row, start in enumerate(starts):
-        trace = sequence_items._trace(structure.cursor, int(start), structure.cursor.size)
+        trace = sequence_items._trace(
+            structure.cursor, int(start), structure.cursor.size, functional_groups.PLACING
+        )
         for key, (offset, length) in trace.captures.items():
             found.add(key, *(np.array([number]) for number in (row, offset, length)))
     assert last <= after
@@ -173,7 +175,7 @@ def test_a_claimed_number_of_frames_takes_no_memory():
         ds.NumberOfFrames = 2**31 - 1
         del ds.PerFrameFunctionalGroupsSequence
 
-    table = read_frames(open_structure(SegFactory.of_masks(masks(), edit=claim).build()))
+    table = read_frames(open_structure(SegFactory.of_masks(masks(), edit=claim).build()), 2**31 - 1)
     assert table.count == 2**31 - 1
     assert table.position.strides[0] == 0  # one row, seen two thousand million times
 

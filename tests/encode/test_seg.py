@@ -199,7 +199,7 @@ SHEARED = Grid(SHAPE, AFFINE + np.array([[0, 0, 1.0, 0], [0] * 4, [0] * 4, [0] *
         ({"masks": {1: labels()}}, "0 and 1 only"),
         ({"masks": {1: labels() / 2}, "kind": "FRACTIONAL"}, "must be 0 to 1"),
         ({"masks": {1: labels() * np.nan}, "kind": "FRACTIONAL"}, "must be 0 to 1"),
-        ({"masks": {1: labels() > 0, 2: labels() > 1}, "kind": "LABELMAP"}, "shares voxels"),
+        ({"masks": {1: labels() > 0, 2: labels() > 1}, "kind": "LABELMAP"}, "share voxels"),
         ({"grid": SHEARED}, "not perpendicular"),
         ({"grid": Grid(SHAPE, AFFINE * 0)}, "not perpendicular"),
         ({"transfer_syntax": "1.2.840.10008.1.2.2"}, "cannot be written with transfer syntax"),
@@ -220,7 +220,7 @@ def test_what_makes_no_segmentation_is_refused(change: dict, says: str, source: 
 
 def test_small_jpeg_2000_is_refused(source: list[Dataset]) -> None:
     small = Grid((2, 8, 8), AFFINE)
-    with pytest.raises(UsageError, match="JPEG 2000 needs 32"):
+    with pytest.raises(UsageError, match=r"JPEG 2000 .* needs 32"):
         encode(
             np.ones((2, 8, 8), np.uint8),
             small,

@@ -292,10 +292,10 @@ def test_a_table_replaced_meanwhile_is_told(place, gate, home):
     with segtools.open(home.name, home.bucket.options) as opened:
         key = opened.manifest["tables"]["segments"]["files"][0]["path"]
         home.bucket.put(key, home.bucket.get_bytes(key) + b"more")
-        with pytest.raises(DatasetError, match="dataset.json says") as caught:
+        with pytest.raises(DatasetError, match=r"dataset\.json says") as caught:
             opened.segments()
     assert caught.value.code == "dataset-invalid"
-    with pytest.raises(DatasetError, match="dataset.json says"):
+    with pytest.raises(DatasetError, match=r"dataset\.json says"):
         segtools.open(home.name, home.bucket.options)
 
 

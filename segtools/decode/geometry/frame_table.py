@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 NO_SEGMENT, SEVERAL_SEGMENTS = -1, -2
 _DECIMAL_BYTES = 64
 """Longest number of a DS taken seriously; PS3.5 6.2 allows 16 bytes, some writers use more."""
-NUMBER_OF_FRAMES = 0x00280008
-MAX_FRAMES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class FrameTable:
     Attributes
     ----------
     count : int
-        Frames: NumberOfFrames reconciled with the functional groups.
+        Frames.
     position : (F, 3) float64 ndarray, mm
         ImagePositionPatient (0020,0032), LPS+.
     quantum_mm : float, mm
@@ -51,8 +49,8 @@ class FrameTable:
         SpacingBetweenSlices (0018,0088), SliceThickness (0018,0050).
     segment : (F,) int64 ndarray
         ReferencedSegmentNumber (0062,000B); -2 where it has several values.
-    stack, moment : (F,) bytes ndarray
-        StackID (0020,9056), and what tells time points apart, as encoded; empty where absent.
+    stack : (F,) bytes ndarray
+        StackID (0020,9056) as encoded; empty where absent.
     is_slide : bool
         Frames have PlanePositionSlideSequence (0048,021A).
     findings : tuple of Finding
@@ -67,7 +65,6 @@ class FrameTable:
     slice_thickness: Floats
     segment: Ints
     stack: npt.NDArray[np.bytes_]
-    moment: npt.NDArray[np.bytes_]
     is_slide: bool
     findings: tuple[Finding, ...] = ()
 
@@ -78,6 +75,10 @@ class FrameTable:
             count=len(frames),
             **{name: getattr(self, name)[frames] for name in _COLUMNS},
         )
+
+    def none(self) -> FrameTable:
+        """No row, and nothing to say about the missing groups."""
+        return replace(self.take(np.zeros(0, np.int64)), findings=())
 
     @staticmethod
     def concatenate(tables: list[FrameTable]) -> FrameTable:
@@ -101,12 +102,17 @@ _COLUMNS = (
     "slice_thickness",
     "segment",
     "stack",
-    "moment",
 )
 
 
-def read_frames(structure: Structure) -> FrameTable:
+def read_frames(structure: Structure, count: int | None = None) -> FrameTable:
     """Frames that a file describes.
+
+    Parameters
+    ----------
+    structure : Structure
+    count : int, optional
+        Rows of the table; default: the items of PerFrameFunctionalGroupsSequence.
 
     Raises
     ------
@@ -114,7 +120,9 @@ def read_frames(structure: Structure) -> FrameTable:
         ``truncated``, ``malformed-structure``, ``too-deep``.
     """
     own = structure.per_frame
-    count, findings = _frame_count(structure, own)
+    if count is None:
+        count = own.count if own is not None else 1
+    findings: list[Finding] = []
     shared = _shared(structure)
     source = _Source(structure, own, shared, count)
     position, quantum = source.decimals(functional_groups.POSITION, 3)
@@ -131,30 +139,9 @@ def read_frames(structure: Structure) -> FrameTable:
         slice_thickness=source.decimals(functional_groups.SLICE_THICKNESS, 1)[0][:, 0],
         segment=source.numbers(functional_groups.SEGMENT),
         stack=source.keys(functional_groups.STACK),
-        moment=source.moments(),
         is_slide=source.has(functional_groups.SLIDE_COLUMN),
         findings=tuple(findings),
     )
-
-
-def _frame_count(structure: Structure, own: Items | None) -> tuple[int, list[Finding]]:
-    """NumberOfFrames (0028,0008), reconciled: the smaller of what is stated and what is described."""
-    stated = structure.integer(NUMBER_OF_FRAMES)
-    described = own.count if own is not None and own.count else None
-    if stated is not None and 0 < stated <= MAX_FRAMES and stated == (described or stated):
-        return stated, []
-    # Absent, or 0, is 1 (PS3.3 C.7.6.6 asks for it; writers of single planes leave it out).
-    usable = min(stated, MAX_FRAMES) if stated is not None and stated > 0 else 1
-    count = usable if described is None else min(usable, described)
-    finding = Finding(
-        "frame-count-repaired",
-        f"NumberOfFrames (0028,0008) is {'absent' if stated is None else stated}, functional groups "
-        f"describe {described or 'none'}; {count} are read.",
-        observed=str(stated),
-        expected=str(described),
-        tag="(0028,0008)",
-    )
-    return count, [finding]
 
 
 def _shared(structure: Structure) -> Items | None:
@@ -248,17 +235,6 @@ class _Source:
         """(F,) bytes: the value as encoded, without padding."""
         raw = self.raw(chain)
         return self._spread(np.array([each.strip(b" ") for each in raw], np.bytes_))
-
-    def moments(self) -> npt.NDArray[np.bytes_]:
-        """(F,) bytes: what tells time points apart."""
-        for chain in (
-            functional_groups.TEMPORAL_INDEX,
-            functional_groups.TEMPORAL_OFFSET,
-            functional_groups.TRIGGER_DELAY,
-        ):
-            if self.own is not None and self.own.value(chain) is not None:
-                return self.keys(chain)
-        return self._spread(np.zeros(1, "S1"))
 
 
 def derivation_uids(structure: Structure) -> tuple[str, ...]:
