@@ -19,12 +19,12 @@ Nobody copies anything to or from a bucket by hand: each of these does what it n
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segtools.bounded_json import load_json
 from segtools.dataset import transaction
 from segtools.dataset.layout import Layout
 from segtools.dataset.lock import holder, locked
@@ -279,7 +279,7 @@ class FolderHome(Home):
 def described(view: View, path: Path) -> dict[str, Any]:
     """A JSON object of the dataset; empty if there is none, or none that can be read."""
     try:
-        found = json.loads(view.document(path) or b"")
+        found = load_json(view.document(path) or b"")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -8,13 +8,13 @@ the grace (``write.keep_replaced_hours``, a day by default). What no commit ever
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from segtools.bounded_json import load_json
 from segtools.dataset.layout import Layout
 from segtools.dataset.pages import REPLACED_PAGES, entries, find
 from segtools.dataset.run_record import STAMP, utc_stamp
@@ -91,7 +91,7 @@ def kept_files(dataset: Dataset) -> set[str]:
     else:
         manifests = [dataset.origin.get_bytes(key) or b"" for key in sorted(dataset.origin.list(prefix))]
     found: set[str] = set()
-    for manifest in map(json.loads, filter(None, manifests)):
+    for manifest in map(load_json, filter(None, manifests)):
         for entry in entries(manifest, FILES.name):
             found |= set(_named(dataset.page(entry["path"])))
     return found
@@ -108,7 +108,7 @@ def _kept(place: Place, grace: timedelta | None) -> Iterator[dict[str, Any]]:
     for path in sorted(place.list(f"{layout.relative(layout.replaced)}/")):
         try:
             moment = datetime.strptime(path.rpartition("/")[2], f"{STAMP}.json").replace(tzinfo=UTC)
-            manifest = json.loads(place.get(path) or b"")
+            manifest = load_json(place.get(path) or b"")
             _pages([manifest])
         except (ValueError, KeyError, TypeError):  # not one of ours
             continue

@@ -7,13 +7,13 @@ cannot be read is refused: a dataset.json that is no JSON, or of another format.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from segtools.bounded_json import load_json
 from segtools.dataset.pages import CHECKS, MANIFEST, entries, find, is_listing
 from segtools.dataset.write_pages import write_page
 from segtools.errors import DatasetError
@@ -69,8 +69,8 @@ def read_manifest(content: bytes | None, name: str) -> dict[str, Any] | None:
     path = f"{name}/{MANIFEST}"
     hint = "It is left as it is. Restore it from a copy, or choose another folder."
     try:
-        manifest = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        manifest = load_json(content)
+    except ValueError as error:
         raise DatasetError(
             "dataset-invalid", f"{path} is not valid JSON: {error}.", hint=hint, path=path
         ) from error
