@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
+from segtools.database import hide_progress
 from segtools.dataset.pages import CHECKS
 from segtools.dataset.reader import only_itself
 from segtools.errors import DatasetError
@@ -99,7 +100,7 @@ class Merge:
         self._connection = duckdb.connect(
             config={"memory_limit": memory_limit, "temp_directory": str(layout.spill)}
         )
-        self._connection.execute("SET enable_progress_bar = false")  # it prints to stdout, terminal or not
+        hide_progress(self._connection)
         self._connection.register("selected", current.select(list(SELECTION.names)))
         staged = [layout.part(part, SERIES.name) for part in parts]
         self._files("all_series", SERIES.empty(), [*committed, *staged], len(committed))

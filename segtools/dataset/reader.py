@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
+from segtools.database import hide_progress
 from segtools.dataset.pages import MANIFEST, entries, find, gone, is_listing, places
 from segtools.errors import DatasetError, MissingError, UsageError
 from segtools.objectstore.bucket import Bucket
@@ -221,7 +222,7 @@ class Dataset:
         import duckdb
 
         connection = duckdb.connect()
-        connection.execute("SET enable_progress_bar = false")  # it prints to stdout, terminal or not
+        hide_progress(connection)
         self._create_views(connection)
         return connection
 
