@@ -76,5 +76,5 @@ def finding_row(
         "dicom_tag": finding.tag,
         "rule_version": rule_version,
     }
-    digest = hashlib.sha256(json.dumps(list(row.values())).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(list(row.values())).encode()).hexdigest()[:32]
     return {"finding_id": digest, **row}
