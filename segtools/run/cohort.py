@@ -243,7 +243,7 @@ class CohortRun:
                 "settings": self.settings,
                 "versions": versions(),
             },
-            label_index=dict(self.spec.output.labels) or None,
+            label_index=dict(selection.labels) or None,
         )
         self.home.publish(self.layout, parts)
         return committed
