@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.console import note, progress
 from flows.settings import load_settings
+from segtools.bounded_json import load_json
 from segtools.dataset.layout import Layout
 from segtools.decode.geometry.source_folders import source_grids
 from segtools.objectstore.urls import is_bucket_url
@@ -44,7 +44,7 @@ def open_run(
     layout = Layout(path.parent)
     if path.name == layout.document("cohort.yaml").name and layout.manifest.is_file():
         # A dataset's own copy: its name is not the file's.
-        spec = spec.model_copy(update={"name": json.loads(layout.manifest.read_bytes())["name"]})
+        spec = spec.model_copy(update={"name": load_json(layout.manifest.read_bytes())["name"]})
     return CohortRun(spec, text, settings.make_home(dataset), make_config(settings, spec, indexes), retry)
 
 

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, YamlConfigSettingsSource
 
+from segtools.bounded_yaml import load_yaml
 from segtools.dataset.storage import FolderHome
 from segtools.decode import DecodeOptions
 from segtools.errors import SpecError
@@ -274,7 +275,7 @@ def _known_keys(sections: Sequence[str]) -> set[str]:
 
 def _check_file(file: Path) -> None:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = load_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SpecError("settings-invalid", f"Settings file {file}: {error}.", path=str(file)) from error
     if not isinstance(content, dict | None):
@@ -289,7 +290,7 @@ def _nested(overrides: Sequence[str]) -> dict[str, Any]:
         if not (separator and dot):
             raise SpecError("settings-invalid", f"--set {override!r} is not section.key=value.", key=name)
         try:
-            nested.setdefault(section, {})[key] = yaml.safe_load(text)
+            nested.setdefault(section, {})[key] = load_yaml(text)
         except yaml.YAMLError as error:
             raise SpecError("settings-invalid", f"--set {override!r}: {error}.", key=name) from error
     return nested

@@ -14,9 +14,9 @@ the last commit are told (`dataset-invalid`) while tables and ``dataset.json`` d
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import TYPE_CHECKING, Any
 
+from segtools.bounded_json import load_json
 from segtools.dataset.bucket_lock import bucket_holder, bucket_locked
 from segtools.dataset.layout import Layout
 from segtools.dataset.prune import named
@@ -206,7 +206,7 @@ class BucketHome:
 
 def _rows(manifest: bytes | None) -> Any:
     """What a commit says of the tables that name volumes."""
-    tables = json.loads(manifest)["tables"] if manifest else {}
+    tables = load_json(manifest)["tables"] if manifest else {}
     return [tables.get(table.name) for table in (SERIES, SEGMENTS)]
 
 

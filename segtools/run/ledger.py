@@ -15,6 +15,7 @@ import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from segtools.bounded_json import load_json
 from segtools.errors import DatasetError
 from segtools.files import replacing, write_error
 
@@ -207,7 +208,7 @@ def _last_epoch(path: Path) -> int:
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
+        record = load_json(line)
     except ValueError:
         return None
     is_whole = isinstance(record, dict) and record.keys() >= _REQUIRED and line.endswith(b"\n")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING
 
+from segtools.bounded_json import load_json
 from segtools.dataset import transaction
 from segtools.errors import DatasetError
 from segtools.schema import SERIES
@@ -47,7 +47,7 @@ def _news(run: CohortRun, layout: Layout) -> str | None:
     if not layout.manifest.is_file():
         return "there is no dataset yet"
     try:
-        manifest = json.loads(layout.manifest.read_bytes())
+        manifest = load_json(layout.manifest.read_bytes())
         committed, cohort_sha256 = manifest["idc_version"], manifest["cohort_sha256"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DatasetError(

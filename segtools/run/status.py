@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from segtools.bounded_json import load_json
 from segtools.dataset import transaction
 from segtools.errors import MissingError
 from segtools.files import write_bytes
@@ -159,7 +160,7 @@ def _seen(layout: Layout, parts: Sequence[str]) -> tuple[int, int]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        found = load_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
