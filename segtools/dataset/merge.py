@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from segtools.codes import CODES
+from segtools.database import hide_progress
 from segtools.dataset.merge_segments import REFRESHED, gather_segments
 from segtools.dataset.reader import only_itself
 from segtools.errors import DatasetError
@@ -87,7 +88,7 @@ class Merge:
         self._connection = duckdb.connect(
             config={"memory_limit": memory_limit, "temp_directory": str(layout.spill)}
         )
-        self._connection.execute("SET enable_progress_bar = false")  # it prints to stdout, terminal or not
+        hide_progress(self._connection)
         self._connection.register("selected", current.select(list(SELECTION.names)))
         for table in DATASET_TABLES:
             self._union(table, parts)

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
+from segtools.database import hide_progress
 from segtools.errors import DatasetError, MissingError, UsageError
 from segtools.objectstore.bucket import Bucket
 from segtools.objectstore.urls import is_bucket_url
@@ -207,7 +208,7 @@ class Dataset:
         import duckdb
 
         connection = duckdb.connect()
-        connection.execute("SET enable_progress_bar = false")  # it prints to stdout, terminal or not
+        hide_progress(connection)
         for name in self.manifest["tables"]:
             connection.read_parquet(only_itself(self.table_path(name))).create_view(name)
         return connection
