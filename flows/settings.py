@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import BaseSettings, SettingsConfigDict, YamlConfigSettingsSource
 
 from segtools.bounded_yaml import load_yaml
-from segtools.dataset.storage import FolderHome
+from segtools.dataset.home import FolderHome
 from segtools.decode import DecodeOptions
 from segtools.errors import SpecError
 from segtools.objectstore.bucket import BucketOptions
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pydantic_settings import PydanticBaseSettingsSource
 
-    from segtools.dataset.storage import Home
+    from segtools.dataset.home import Home
     from segtools.select import CohortSpec, Sources
     from segtools.select.engines.base import Engine
 
@@ -69,6 +69,7 @@ class WriteSettings(_Section):
     """How volumes are written, and how a bucket is reached that they go to."""
 
     compression_level: int = Field(1, ge=0, le=3)
+    keep_replaced_hours: float = Field(24, ge=0, le=87_600)
     endpoint: str | None = None
     region: str | None = None
     profile: str | None = None
@@ -187,13 +188,13 @@ class Settings(BaseSettings):
         """Where a dataset lives: a folder, or ``s3://bucket/name``."""
         if not is_bucket_url(dataset):
             return FolderHome(Path(dataset))
-        from segtools.dataset.bucket_storage import BucketHome
+        from segtools.dataset.bucket_home import BucketHome
 
         return BucketHome(dataset, self.bucket_options())
 
     def bucket_options(self) -> BucketOptions:
         """How to reach the bucket of a dataset."""
-        return BucketOptions(**self.write.model_dump(exclude={"compression_level"}))
+        return BucketOptions(**self.write.model_dump(exclude={"compression_level", "keep_replaced_hours"}))
 
     def make_executor(self) -> ExecutorOptions:
         """Executor options; as many workers as cores, if none are given."""

@@ -209,7 +209,8 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
         hide_progress(db)
         try:
             for table in DATASET_TABLES:
-                db.read_parquet(only_itself(dataset.table_path(table.name))).create_view(f"all_{table.name}")
+                pages = [only_itself(path) for path in dataset.table_paths(table.name)]
+                db.read_parquet(pages).create_view(f"all_{table.name}")
             db.execute(_VIEWS)
             yield db
         except duckdb.Error as error:
