@@ -268,7 +268,7 @@ class CohortRun:
                     "settings": self.settings,
                     "versions": versions(),
                 },
-                dict(self.spec.output.labels) or None,
+                dict(selection.labels) or None,
             )
         )
         return self._candidate.manifest
