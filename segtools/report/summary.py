@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from segtools.database import hide_progress
-from segtools.dataset.reader import only_itself
 from segtools.errors import DatasetError
+from segtools.files import only_itself
 from segtools.schema import DATASET_TABLES, SERIES_STATUS
 from segtools.terminology.licenses import is_noncommercial
 
@@ -209,7 +209,8 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
         hide_progress(db)
         try:
             for table in DATASET_TABLES:
-                db.read_parquet(only_itself(dataset.table_path(table.name))).create_view(f"all_{table.name}")
+                pages = [only_itself(path) for path in dataset.table_paths(table.name)]
+                db.read_parquet(pages).create_view(f"all_{table.name}")
             db.execute(_VIEWS)
             yield db
         except duckdb.Error as error:
