@@ -28,6 +28,7 @@ COMMANDS = {
     "check": ("dataset:check", "Read a dataset back and compare every file and row."),
     "report": ("dataset:report", "Write a dataset's report again."),
     "status": ("dataset:status", "Where a dataset stands: running or not, done, failed and why."),
+    "compare": ("compare:compare", "Agreement of segmentations of the same images."),
     "export": ("export:export", "Write a dataset in the layout of nnU-Net, MONAI, BIDS and others."),
     "retry": ("dataset:retry", "Try failed series of a dataset again, by error code."),
     "structures": (
@@ -49,10 +50,17 @@ app = App(
     help_format="plaintext",
     default_parameter=Parameter(negative=()),
     result_action="return_value",
-    version=lambda: __import__("segtools").__version__,
+    version=lambda: _version(),
 )
 for _name, (_target, _help) in COMMANDS.items():
     app.command(f"flows.commands.{_target}", name=_name, help=_help)
+
+
+def _version() -> str:
+    """Version, and whether the native core or NumPy decodes."""
+    from segtools import __version__, native
+
+    return f"{__version__} ({native.description()})"
 
 
 def main() -> None:
@@ -78,17 +86,17 @@ def main() -> None:
 
 
 def _report(error: Exception) -> int:
+    from flows.console import note
     from segtools.errors import SegtoolsError
 
     if os.environ.get("IDCSEG_DEBUG"):
         raise error
     if isinstance(error, SegtoolsError):
-        print(f"error [{error.code}] {error}", file=sys.stderr)
+        note(f"error [{error.code}] {error}")
         return error.exit_code
-    print(
+    note(
         f"error [internal] {type(error).__name__}: {error}. This is a defect of idcseg; "
-        "IDCSEG_DEBUG=1 shows where.",
-        file=sys.stderr,
+        "IDCSEG_DEBUG=1 shows where."
     )
     return 1
 

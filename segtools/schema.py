@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the dataset folder's format, in `dataset.json`."""
 
 
@@ -214,7 +214,7 @@ SEGMENTS = Table(
     "segments",
     "One row per segment of every series of the dataset.",
     (
-        _text("segment_id", "Key: <sop8>/<segment_number>."),
+        _text("segment_id", "Key: <seg_series_uid>/<seg_sop_uid>/<segment_number>."),
         *SERIES_KEYS,
         _text("seg_sop_uid", "SOPInstanceUID (0008,0018) of the segmentation."),
         _int("segment_number", "SegmentNumber (0062,0004); the voxel value in the volume.", minimum=0),
@@ -254,7 +254,7 @@ SEGMENTS = Table(
             nullable=True,
             values=("BINARY", "FRACTIONAL", "LABELMAP"),
         ),
-        _int("layer", "Layer of the volume that holds the segment.", bits=8, nullable=True, minimum=0),
+        _int("layer", "Layer of the volume that holds the segment.", nullable=True, minimum=0),
         _int("label_index", "Label of the structure, the same in the whole dataset.", nullable=True),
         _text("volume_path", "NIfTI label map with the segment, relative to the dataset.", nullable=True),
         _text("mask_path", "NIfTI mask of this segment alone, if asked for.", nullable=True),
@@ -349,7 +349,7 @@ SERIES = Table(
         ),
     ),
     key=("seg_series_uid",),
-    order=SELECTION.order,
+    order=("collection_id", "patient_id", "seg_series_uid"),
 )
 
 FINDINGS = Table(
@@ -373,7 +373,84 @@ FINDINGS = Table(
     order=("seg_series_uid", "seg_sop_uid", "segment_number", "rule", "finding_id"),
 )
 
-DATASET_TABLES = (SERIES, SEGMENTS, FINDINGS)
+FILES = Table(
+    "files",
+    "One row per file below volumes/.",
+    (
+        _text("path", "Path relative to the dataset."),
+        _text("seg_series_uid", "SeriesInstanceUID of the segmentation it was made from."),
+        _text("seg_sop_uid", "SOPInstanceUID of the segmentation it was made from."),
+        _text("kind", "What it is.", values=("dseg", "mask", "probseg", "sidecar")),
+        _int("size_bytes", "Bytes.", bits=64, unit="bytes", minimum=0),
+        _text("sha256", "SHA-256 of the bytes, hexadecimal."),
+    ),
+    key=("path",),
+    order=("seg_series_uid", "path"),
+)
+
+DATASET_TABLES = (SERIES, SEGMENTS, FINDINGS, FILES)
+
+AGREEMENT = Table(
+    "agreement",
+    "One row per pair of segments of one structure on one image series, by two segmentations.",
+    (
+        _text("collection_id", "Collection."),
+        _text("patient_id", "PatientID (0010,0020)."),
+        _text("source_series_uid", "SeriesInstanceUID of the images both were drawn on."),
+        _text("structure", "Name of the structure, from the first segment."),
+        _text("laterality", "Side.", nullable=True),
+        *(
+            column
+            for which in ("first", "second")
+            for column in (
+                _text(f"segment_id_{which}", f"Key of the {which} segment."),
+                _text(f"seg_series_uid_{which}", f"Series of the {which} segment."),
+                _text(
+                    f"analysis_result_id_{which}", f"Analysis result of the {which} segment.", nullable=True
+                ),
+                _text(
+                    f"algorithm_type_{which}", f"SegmentAlgorithmType of the {which} segment.", nullable=True
+                ),
+                _text(
+                    f"algorithm_name_{which}", f"SegmentAlgorithmName of the {which} segment.", nullable=True
+                ),
+                _real(
+                    f"volume_{which}_ml", f"Volume of the {which} segment.", "ml", nullable=True, minimum=0
+                ),
+            )
+        ),
+        _real("dice", "2 |A∩B| / (|A| + |B|).", nullable=True, minimum=0),
+        _real("jaccard", "|A∩B| / |A∪B|.", nullable=True, minimum=0),
+        _real("volume_difference_ml", "Second minus first.", "ml", nullable=True),
+        _real("centroid_distance_mm", "Distance of the centroids.", "mm", nullable=True, minimum=0),
+        _real(
+            "hausdorff95_mm",
+            "The larger of both directed 95th percentiles of surface distances.",
+            "mm",
+            nullable=True,
+            minimum=0,
+        ),
+        _real(
+            "mean_surface_distance_mm",
+            "Mean of both directed surface distances.",
+            "mm",
+            nullable=True,
+            minimum=0,
+        ),
+        _text("status", "ok or failed.", values=("ok", "failed")),
+        _text("error_code", "Why there are no numbers.", nullable=True),
+        _text("error_message", "The same in a sentence.", nullable=True),
+    ),
+    key=("segment_id_first", "segment_id_second"),
+    order=(
+        "collection_id",
+        "patient_id",
+        "source_series_uid",
+        "structure",
+        "segment_id_first",
+        "segment_id_second",
+    ),
+)
 
 # --- IDC's own tables, as IDC names them ------------------------------------------------------------
 
@@ -425,6 +502,13 @@ IDC_SERIES = Table(
             ("instance_count", "int64", ""),
             ("license_short_name", "string", ""),
             ("source_DOI", "string", ""),
+            ("series_init_idc_version", "int64", ""),
+            ("PatientSex", "string", ""),
+            ("PatientAge", "string", ""),
+            ("StudyDate", "string", ""),
+            ("BodyPartExamined", "string", ""),
+            ("Manufacturer", "string", ""),
+            ("ManufacturerModelName", "string", ""),
         )
     ),
     key=("SeriesInstanceUID",),

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, get_args
 import yaml
 from pydantic import ValidationError
 
+from segtools.bounded_yaml import MOST_NODES, BoundedLoader
 from segtools.errors import MissingError, SpecError
 from segtools.resources import folder
 from segtools.select.cohort_spec import CohortSpec
+from segtools.select.filters import SegmentFilters, SeriesFilters
+from segtools.select.value_lists import fill_lists
 from segtools.terminology.names import close_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LARGEST_FILE_BYTES = 16 * 1024**2
-MOST_NODES = 1_000_000
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 Lines = dict[tuple[str | int, ...], int]
@@ -67,6 +69,12 @@ def parse_spec(text: str, name: str = "cohort", path: str = "<text>", base: Path
     if "name" in content:
         raise _invalid(path, lines[("name",)], "name", "a cohort is named by its file; remove the key")
     try:
+        content = fill_lists(content, base)
+    except SpecError as error:
+        key = str(error.attrs["key"])
+        line = lines.get(tuple(key.split(".")))
+        raise _invalid(path, line, "", error.message.removesuffix(".")) from error
+    try:
         spec = CohortSpec.model_validate({**content, "name": name})
     except ValidationError as error:
         raise _explain(error, lines, path) from None
@@ -90,9 +98,9 @@ def read_yaml(text: str, path: str) -> tuple[Any, Lines]:
     SpecError
         ``spec-unreadable``.
     """
-    loader: yaml.SafeLoader | None = None
+    loader: BoundedLoader | None = None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = BoundedLoader(text)
         node = loader.get_single_node()
         lines: Lines = {}
         value = None if node is None else _Builder(loader, lines, path).build(node, ())
@@ -103,7 +111,7 @@ def read_yaml(text: str, path: str) -> tuple[Any, Lines]:
         raise SpecError("spec-unreadable", f"{path}:{line}: {problem}.", path=path, line=line) from error
     except SpecError:
         raise
-    except (RecursionError, ValueError) as error:
+    except ValueError as error:
         raise SpecError("spec-unreadable", f"{path}: {error}.", path=path) from error
     finally:
         if loader is not None:
@@ -114,7 +122,7 @@ def read_yaml(text: str, path: str) -> tuple[Any, Lines]:
 class _Builder:
     """Nodes to plain values, noting lines; aliases are counted each time, so none can explode."""
 
-    def __init__(self, loader: yaml.SafeLoader, lines: Lines, path: str) -> None:
+    def __init__(self, loader: BoundedLoader, lines: Lines, path: str) -> None:
         self._loader, self._lines, self._path, self._nodes = loader, lines, path, 0
 
     def build(self, node: yaml.Node, place: tuple[str | int, ...]) -> Any:
@@ -216,7 +224,26 @@ def json_schema() -> dict[str, Any]:
     schema = CohortSpec.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Cohort of segmentations"
+    schema["$defs"]["FromFile"] = {
+        "description": "The values of a file: CSV, TSV, Parquet, a plain list, an s5cmd manifest.",
+        "type": "object",
+        "properties": {"file": {"type": "string"}, "column": {"type": "string"}},
+        "required": ["file"],
+        "additionalProperties": False,
+    }
+    for part in (schema, schema["$defs"]["Exclude"]):
+        for key in part["properties"].keys() & {*SeriesFilters.model_fields, *SegmentFilters.model_fields}:
+            part["properties"][key] = _or_one(part["properties"][key])
     return schema
+
+
+def _or_one(entry: dict[str, Any]) -> dict[str, Any]:
+    """A list's schema that also allows one value alone, and the values of a file."""
+    if entry.get("type") != "array":
+        return entry
+    listed = {key: entry[key] for key in ("type", "items")} | {"minItems": 1}
+    rest = {key: value for key, value in entry.items() if key not in listed}
+    return {"anyOf": [entry["items"], listed, {"$ref": "#/$defs/FromFile"}], **rest}
 
 
 def json_schema_text() -> str:

@@ -300,7 +300,7 @@ def _repeated(numbers: Collection[int]) -> list[Finding]:
     return [
         Finding(
             "duplicate-frames",
-            f"Segment {number} has several frames at one position; they were united.",
+            f"Segment {number} has several frames at one position; they are equal, one was read.",
             scope="segment",
             segment_number=number,
         )

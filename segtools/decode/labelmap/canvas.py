@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segtools.decode.labelmap.plan import Layers, add_layer
-from segtools.decode.labelmap.strokes import Stroke, strokes_of, united
+from segtools.decode.labelmap.strokes import Stroke, strokes_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,17 +35,13 @@ _REMEMBERED = 8
 
 
 def paint_masks(frames: Frames, plan: Plan) -> Layers:
-    """Label maps from one mask per frame; parameters and errors as in `stack_masks`."""
+    """Label maps from one mask per segment and slice; parameters and errors as in `stack_masks`."""
     result = Layers()
     canvas = _Canvas(plan)
     canvas.add()
     read = strokes_of(frames, plan)
-    repeated = plan.repeats()
     for number, frame, where in plan.runs():
         strokes = list(read(frame, where))
-        if number in repeated:
-            result.repeated.append(number)
-            strokes = united(strokes)
         if not strokes:
             result.empty.append(number)
         result.layer_of[number] = canvas.paint(strokes, number) if strokes else 0

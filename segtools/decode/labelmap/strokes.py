@@ -57,16 +57,6 @@ class Stroke(NamedTuple):
     bits: Octets
 
 
-def united(strokes: list[Stroke]) -> list[Stroke]:
-    """One stroke for all: repeated frames of a segment touch a group more than once."""
-    if not strokes:
-        return []
-    group, inverse = np.unique(np.concatenate([stroke.group for stroke in strokes]), return_inverse=True)
-    bits = np.zeros(len(group), np.uint8)
-    np.bitwise_or.at(bits, inverse, np.concatenate([stroke.bits for stroke in strokes]))
-    return [Stroke(group, bits)]
-
-
 class ByteStrokes:
     """Strokes of frames with a value per voxel, of any encoding; every value but 0 is set."""
 
