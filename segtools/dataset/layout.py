@@ -78,6 +78,11 @@ def volume_name(
     return "_".join([*entities, f"{kind}.nii.gz"])
 
 
+def image_name(series_uid: str, extension: str, *, revision: str) -> str:
+    """File name of an image series' NIfTI or sidecar: ``<SeriesInstanceUID>_rev-<revision>_image.nii.gz``."""
+    return "_".join([*_stem(series_uid, revision), f"image.{extension}"])
+
+
 def _stem(sop_instance_uid: str, revision: str | None) -> list[str]:
     """The UID itself, so that no two instances of a series share a name."""
     return [component(sop_instance_uid), *([f"rev-{revision}"] if revision else ())]

@@ -173,6 +173,7 @@ class CohortRun:
             "decode": asdict(self.config.decode) | {"max_bytes": None},
             "grid": self.spec.output.grid,
             "volumes": self.spec.output.volumes,
+            **({"images": self.spec.output.images} if self.spec.output.images != "none" else {}),
             "compression_level": self.config.compression_level,
         }
 
@@ -215,7 +216,7 @@ class CohortRun:
         selection, known = self._selected(), self.claim.known()
         planned = [
             series
-            for series in iter_selection(selection.series, selection.objects)
+            for series in iter_selection(selection.series, selection.objects, selection.images)
             if self._is_open(series, known.get(series.seg_series_uid))
         ]
         self.claim.write(self.layout.plan, run_plan(self.job.run, planned))
