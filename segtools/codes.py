@@ -234,6 +234,9 @@ CODES: dict[str, Code] = {
         source_grid_unknown=(Severity.WARNING, "The grid of the source images is not at hand.", "The mask keeps its own grid."),
         padded_to_source=(Severity.INFO, "The mask was padded to the source grid.", "Nothing to do."),
         cropped_to_source=(Severity.WARNING, "Voxels outside the source grid were cut off.", "The number is recorded."),
+        odd_element=(Severity.WARNING, "An element has a VR that is unknown, in lower case or missing, or another encoding within.", "Read by its length; nothing depends on it."),
+        odd_delimiter=(Severity.WARNING, "A delimiter of an item or a sequence is missing, or stands where nothing is open.", "Read by the lengths and delimiters that are there."),
+        encoding_contradicts_header=(Severity.WARNING, "The bytes are encoded otherwise than the file says.", "Read as the bytes are."),
         missing_preamble=(Severity.HINT, "The file lacks the DICOM preamble or its file meta group.", "Read by the data set itself."),
     ),
     # --- findings of encode ----------------------------------------------------------------------
