@@ -6,12 +6,13 @@ one plain line now and then.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 import unicodedata
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
+
+from segtools.showable import json_text, showable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,8 +24,7 @@ _PLAIN_INTERVAL_S = 5.0
 
 def print_json(value: object) -> None:
     """Write `value` to stdout as JSON, non-finite numbers and unknown types as text."""
-    json.dump(value, sys.stdout, indent=2, default=str, ensure_ascii=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(json_text(value, default=str) + "\n")
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> None:
@@ -33,13 +33,13 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, tit
     Made by hand: importing a library for it would cost more than decoding a file.
     """
     cells = [[cell(row.get(column)) for column in columns] for row in rows]
-    heads = [column.replace("_", " ") for column in columns]
+    heads = [showable(column) for column in columns]  # as --columns takes them
     widths = [max(map(cell_width, texts)) for texts in zip(heads, *cells, strict=True)]
     numeric = [
         bool(rows) and all(isinstance(row.get(column), int | float | None) for row in rows)
         for column in columns
     ]
-    lines = [title] if title else []
+    lines = [showable(title)] if title else []
     lines += [_aligned(heads, widths, numeric), "  ".join("─" * width for width in widths)]
     lines += [_aligned(texts, widths, numeric) for texts in cells]
     sys.stdout.write("\n".join(lines) + "\n\n")
@@ -73,8 +73,8 @@ def print_table(table: pa.Table, *, as_json: bool, limit: int | None = None) -> 
 
 
 def note(text: str) -> None:
-    """Write a line to stderr."""
-    print(text, file=sys.stderr)
+    """Write a line to stderr; names and texts from files may stand in it as they are."""
+    print(showable(text), file=sys.stderr)
 
 
 def cell(value: object) -> str:
@@ -89,8 +89,7 @@ def cell(value: object) -> str:
         return f"{value:,.2f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
     if isinstance(value, list | tuple):
         return ", ".join(cell(item) for item in value)
-    # Strings of the files may hold control characters that a terminal would obey.
-    return "".join(character if character.isprintable() else "�" for character in str(value))
+    return showable(str(value))
 
 
 def bytes_text(count: float) -> str:
@@ -183,4 +182,4 @@ def summary_lines(pairs: Iterable[tuple[str, object]]) -> None:
     pairs = list(pairs)
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
-        sys.stdout.write(f"{name:<{width}}  {cell(value)}\n")
+        sys.stdout.write(f"{showable(name):<{width}}  {cell(value)}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,13 +53,15 @@ def run_stages(run: CohortRun) -> Summary:
     """All stages in order, without a server."""
     with run:
         selection = run.select()
-        pending = run.pending()
+        pending = run.plan()
         note(f"{len(selection.series):,} series selected, {len(pending):,} to do")
         with progress("series", len(pending)) as advance:
             run.process(pending, lambda outcome: advance(1, outcome.bytes_in))
-        run.commit()
+        run.merge()
         run.check()
-        return run.report()
+        summary = run.report()
+        run.commit()
+        return summary
 
 
 def portable_parameters(
@@ -94,5 +97,6 @@ def make_config(settings: Settings, spec: CohortSpec, indexes: Sequence[Path] = 
         compression_level=settings.write.compression_level,
         batch_bytes=settings.run.batch_bytes,
         batch_series=settings.run.batch_series,
+        grace=timedelta(hours=settings.write.keep_replaced_hours),
         source_grids=source_grids(images) if spec.output.grid == "source" else {},
     )

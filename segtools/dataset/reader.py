@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
+from segtools.database import hide_progress
+from segtools.dataset.pages import MANIFEST, entries, find, gone, is_listing, places
 from segtools.errors import DatasetError, MissingError, UsageError
 from segtools.objectstore.bucket import Bucket
 from segtools.objectstore.urls import is_bucket_url
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 
     from segtools.nifti.reader import NiftiImage
     from segtools.objectstore.bucket import BucketOptions
-
-MANIFEST = "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,25 @@ class Dataset:
     root : Path
     origin : Bucket, optional
         Where files are that are not in `root` yet.
+    manifest : mapping, optional
+        Read the state that it describes, one that is not committed yet; default: what is committed.
     """
 
-    def __init__(self, root: Path, origin: Bucket | None = None) -> None:
+    def __init__(
+        self, root: Path, origin: Bucket | None = None, manifest: Mapping[str, Any] | None = None
+    ) -> None:
         self.root = root
         self.origin = origin
         self.temporary: tempfile.TemporaryDirectory[str] | None = None
-        self.manifest: dict[str, Any] = _manifest(self._here(MANIFEST), self.name)
+        self.manifest: dict[str, Any] = (
+            dict(manifest) if manifest is not None else _manifest(self._here(MANIFEST), self.name)
+        )
         self._verify()
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """The cohort-wide label of each structure, `label_index`: a number once given is never another's."""
+        return dict(self.manifest.get("labels") or {})
 
     @property
     def name(self) -> str:
@@ -195,7 +206,11 @@ class Dataset:
         import duckdb
 
         try:
-            return self.connection.execute(query, parameters or None).to_arrow_table()
+            try:
+                return self.connection.execute(query, parameters or None).to_arrow_table()
+            except duckdb.IOException:  # a commit moved pages of this state meanwhile
+                self._create_views(self.connection)
+                return self.connection.execute(query, parameters or None).to_arrow_table()
         except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:
             raise UsageError("filter-invalid", f"{error}".splitlines()[0], query=query) from error
         except duckdb.Error as error:
@@ -207,22 +222,43 @@ class Dataset:
         import duckdb
 
         connection = duckdb.connect()
-        connection.execute("SET enable_progress_bar = false")  # it prints to stdout, terminal or not
-        for name in self.manifest["tables"]:
-            connection.read_parquet(only_itself(self.table_path(name))).create_view(name)
+        hide_progress(connection)
+        self._create_views(connection)
         return connection
 
-    def table_path(self, name: str) -> Path:
-        """Path of a committed Parquet table."""
-        entry = self.manifest["tables"][name]
-        path = self._here(entry["path"])
-        if self.origin is not None and path.exists() and path.stat().st_size != entry["bytes"]:
-            raise DatasetError(
-                "dataset-invalid",
-                f"{entry['path']} was replaced while the dataset was open.",
-                hint="Open it again.",
-                path=f"{self.name}/{entry['path']}",
-            )
+    def _create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
+        for name in self.manifest["tables"]:
+            pages = [only_itself(path) for path in self.table_paths(name)]
+            connection.read_parquet(pages).create_view(name, replace=True)
+
+    def table_paths(self, name: str) -> list[Path]:
+        """The Parquet files of a table, in its order; brought here if they have to be.
+
+        Raises
+        ------
+        DatasetError
+            ``dataset-invalid``: one is gone, or of another size.
+        """
+        listed = entries(self.manifest, name)
+        paths = [self.page(entry["path"]) for entry in listed]
+        for entry, path in zip(listed, paths, strict=True):
+            self._require_size(entry, path.stat().st_size)
+        return paths
+
+    def page(self, relative: str) -> Path:
+        """A page of this state or of an earlier one, wherever commits have moved it.
+
+        Raises
+        ------
+        DatasetError
+            ``dataset-invalid``: it is gone.
+        """
+        path = find(self.root, relative)
+        if path is None and self.origin is not None:
+            brought = (self._brought(key, relative) for key in places(relative))
+            path = next((there for there in brought if there), None)
+        if path is None:
+            raise gone(self.name, relative)
         return path
 
     def _select(self, table: str, where: str | None, columns: Sequence[str] | None) -> pa.Table:
@@ -372,27 +408,47 @@ class Dataset:
         """A file of the dataset, brought here if it has to be."""
         path = self._inside(relative)
         if self.origin is not None and not path.exists():
-            try:
-                self.origin.get(relative, path)
-            except MissingError:
-                return path  # whoever opens it says so
+            self._brought(relative, relative)
+        return path  # whoever opens it says so, where it does not exist
+
+    def _brought(self, key: str, relative: str) -> Path | None:
+        """The object `key` as the file `relative`; None if there is none."""
+        path = self._inside(relative)
+        try:
+            self.origin.get(key, path)  # type: ignore[union-attr]
+        except MissingError:
+            return None
         return path
 
     def _verify(self) -> None:
-        """Tables have the committed size: sees an interrupted commit without reading them."""
-        there = self.origin.list("tables/") if self.origin else {}
-        for entry in self.manifest["tables"].values():
-            path = self._inside(entry["path"])
-            size = path.stat().st_size if path.is_file() else None
-            if size is None and (listed := there.get(entry["path"])):
-                size = listed.size_bytes
-            if size != entry["bytes"]:
-                raise DatasetError(
-                    "dataset-invalid",
-                    f"{entry['path']} has {size} bytes, {MANIFEST} says {entry['bytes']}: "
-                    "a commit was cut short.",
-                    path=f"{self.name}/{entry['path']}",
-                )
+        """All pages are there with their sizes: sees lost and cut ones without reading them."""
+        there: dict[str, int] = {}
+        for name in self.manifest["tables"]:
+            for entry in entries(self.manifest, name):
+                self._verify_page(entry, there)
+
+    def _verify_page(self, entry: Mapping[str, Any], there: dict[str, int]) -> None:
+        """Compare one page; `there` is the listing of a bucket, made anew where a commit outran it."""
+        size = None
+        if path := find(self.root, entry["path"]):
+            size = path.stat().st_size
+        elif self.origin is not None:
+            for _ in range(2):
+                size = next((there[key] for key in places(entry["path"]) if key in there), None)
+                if size is not None:
+                    break
+                there |= {key: item.size_bytes for key, item in self.origin.list("tables/").items()}
+        if size is None:
+            raise gone(self.name, entry["path"])
+        self._require_size(entry, size)
+
+    def _require_size(self, entry: Mapping[str, Any], size: int) -> None:
+        if size != entry["bytes"]:
+            raise DatasetError(
+                "dataset-invalid",
+                f"{entry['path']} has {size} bytes, {MANIFEST} says {entry['bytes']}.",
+                path=f"{self.name}/{entry['path']}",
+            )
 
 
 def only_itself(path: Path) -> str:
@@ -417,14 +473,7 @@ def _manifest(path: Path, name: str) -> dict[str, Any]:
             f"{path} has format version {manifest['format_version']}, this reader knows {FORMAT_VERSION}.",
             path=str(path),
         )
-    tables = manifest.get("tables")
-    if not isinstance(tables, dict) or not all(
-        isinstance(entry, dict)
-        and isinstance(entry.get("path"), str)
-        and isinstance(entry.get("bytes"), int)
-        and isinstance(entry.get("rows"), int)
-        for entry in tables.values()
-    ):
+    if not is_listing(manifest.get("tables")):
         raise DatasetError("dataset-invalid", f"{path} lists no tables.", path=str(path))
     return manifest
 

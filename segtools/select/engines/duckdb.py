@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from segtools import schema
-from segtools.errors import QueryError, SelectError
+from segtools.database import hide_progress
+from segtools.errors import QueryError, SelectError, SpecError
 from segtools.select.engines import mirror as mirrors
 from segtools.select.engines import schema_drift
 from segtools.select.engines import sources as places
@@ -126,7 +127,15 @@ class LocalEngine:
             config["memory_limit"] = self.memory_limit
         if self.threads is not None:
             config["threads"] = self.threads
-        connection = duckdb.connect(":memory:", config=config)
+        try:
+            connection = duckdb.connect(":memory:", config=config)
+        except duckdb.Error as error:
+            raise SpecError(
+                "settings-invalid",
+                f"DuckDB does not take engine.memory_limit {self.memory_limit!r} or the number of threads:"
+                f" {_first_line(error)}.",
+                key="engine.memory_limit",
+            ) from error
         try:
             return _Opening(connection, sources, self.tables).session(idc_version, releases)
         except duckdb.Error as error:
@@ -298,7 +307,7 @@ class _Opening:
     def _lock(self) -> None:
         """From here on SQL reads the sources' folders and nothing else: a user's query is a stranger's."""
         folders = sorted(str(folder) for folder in self.folders)
-        self.connection.execute("SET enable_progress_bar = false")
+        hide_progress(self.connection)
         self.connection.execute("SET allowed_directories = ?", [folders])
         self.connection.execute("SET enable_external_access = false")
         self.connection.execute("SET lock_configuration = true")
@@ -403,7 +412,9 @@ class LocalSession:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+    """What an error says in one line: with the candidates that DuckDB names, without the SQL it quotes."""
+    lines = [line.strip() for line in str(error).partition("\nLINE ")[0].splitlines()]
+    return " ".join(line for line in lines if line).rstrip(".") or type(error).__name__
 
 
 def _version(distribution: str) -> str:
