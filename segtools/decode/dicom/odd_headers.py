@@ -8,14 +8,15 @@ holds where one really starts there, with a higher tag, or where its item ends.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from segtools.decode.dicom.headers import ITEM_END, PIXEL_DATA, SEQUENCE_END, UNDEFINED, VRS, tag_text
 from segtools.errors import CorruptSegError
 from segtools.finding import Finding
 
 if TYPE_CHECKING:
-    from segtools.decode.dicom.elements import Cursor
+    import mmap
+
     from segtools.decode.dicom.headers import Header
 
 _AHEAD = 6
@@ -41,7 +42,18 @@ class Oddities:
         return [Finding(code, f"{what}, first at byte {at}.") for (code, what), at in self._first.items()]
 
 
-def odd_header(cursor: Cursor, position: int, limit: int) -> Header:
+class _Cursor(Protocol):
+    """What is needed of `segtools.decode.dicom.elements.Cursor`."""
+
+    raw: bytes | mmap.mmap
+    little_endian: bool
+    oddities: Oddities
+
+    def header(self, position: int, limit: int) -> Header:
+        """See there."""
+
+
+def odd_header(cursor: _Cursor, position: int, limit: int) -> Header:
     """Header of an element in explicit VR whose VR does not exist.
 
     Raises
@@ -66,14 +78,14 @@ def odd_header(cursor: Cursor, position: int, limit: int) -> Header:
     return chosen[0]
 
 
-def _tag(cursor: Cursor, position: int) -> int:
+def _tag(cursor: _Cursor, position: int) -> int:
     order = "little" if cursor.little_endian else "big"
     raw = cursor.raw
     group = int.from_bytes(raw[position : position + 2], order)  # type: ignore[arg-type]
     return group << 16 | int.from_bytes(raw[position + 2 : position + 4], order)  # type: ignore[arg-type]
 
 
-def _readings(cursor: Cursor, position: int) -> list[Header]:
+def _readings(cursor: _Cursor, position: int) -> list[Header]:
     """Headers that the bytes may be.
 
     ``08 00 70 00 58 58 02 00 54 20`` is (0008,0070) with the invented VR XX and 2 bytes, or in implicit VR
@@ -96,7 +108,7 @@ def _readings(cursor: Cursor, position: int) -> list[Header]:
     return [each for each in readings if each[2] != UNDEFINED]
 
 
-def _leads_on(cursor: Cursor, header: Header, limit: int, ahead: int) -> bool:
+def _leads_on(cursor: _Cursor, header: Header, limit: int, ahead: int) -> bool:
     """Whether another element, or the end of what holds it, follows an element."""
     cursor.oddities.looks += 1
     tag, _, length, offset = header
