@@ -7,7 +7,7 @@ checked against the bytes that are there; nesting is bounded.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from segtools.decode.dicom.headers import (
     ITEM,
@@ -71,6 +71,7 @@ class Cursor:
 
     __slots__ = (
         "_ends",
+        "_length",
         "_long",
         "_short",
         "explicit",
@@ -96,6 +97,7 @@ class Cursor:
         self.order = order = "<" if little_endian else ">"
         self._short = struct.Struct(f"{order}HH2sH")
         self._long = struct.Struct(f"{order}HHI")
+        self._length = struct.Struct(f"{order}I")
         self._ends: dict[int, int] = {}
         self.oddities = Oddities() if oddities is None else oddities
 
@@ -148,12 +150,7 @@ class Cursor:
             return tag, vr, length, position + 8
         if position + 12 > limit:
             raise self._truncated(position, limit)
-        return (
-            tag,
-            vr,
-            int.from_bytes(self.raw[position + 8 : position + 12], self._byte_order),
-            position + 12,
-        )
+        return tag, vr, self._length.unpack_from(self.raw, position + 8)[0], position + 12
 
     def element(self, position: int, limit: int) -> Element:
         """Element at `position`, skipped to its end.
@@ -204,14 +201,18 @@ class Cursor:
                 return
             end = limit if length == UNDEFINED else position + length
             found: dict[int, Element] = {}
+            after_sequence = False  # whether the element before was a sequence with a length
             while position < end:
                 each = self.element(position, end)
-                if each.tag == SEQUENCE_END and length == UNDEFINED:
+                tag, vr, stated, _, after = each
+                if tag == SEQUENCE_END and length == UNDEFINED and not after_sequence:
                     break  # closes its item too: seen again above
-                position = each.end
-                if each.tag == ITEM_END:
+                position = after
+                if tag == ITEM_END:
                     break
-                found.setdefault(each.tag, each)
+                after_sequence = vr == "SQ" and stated >= 0
+                if tag not in found:
+                    found[tag] = each
             yield found
 
     def item(self, position: int, limit: int) -> tuple[int, int]:
@@ -305,6 +306,7 @@ class Cursor:
             after_sequence = False
         return position
 
+<<<<<<< HEAD
     def closes_item(self, position: int) -> None:
         """Take down that a sequence's delimiter closes an item of undefined length, too."""
         self.oddities.note("odd-delimiter", "An item is closed by its sequence's delimiter only", position)
@@ -313,6 +315,8 @@ class Cursor:
     def _byte_order(self) -> Literal["little", "big"]:
         return "little" if self.little_endian else "big"
 
+=======
+>>>>>>> main
     def _truncated(self, position: int, limit: int) -> CorruptSegError:
         return CorruptSegError(
             "truncated" if limit == self.size else "malformed-structure",
