@@ -306,17 +306,10 @@ class Cursor:
             after_sequence = False
         return position
 
-<<<<<<< HEAD
     def closes_item(self, position: int) -> None:
         """Take down that a sequence's delimiter closes an item of undefined length, too."""
         self.oddities.note("odd-delimiter", "An item is closed by its sequence's delimiter only", position)
 
-    @property
-    def _byte_order(self) -> Literal["little", "big"]:
-        return "little" if self.little_endian else "big"
-
-=======
->>>>>>> main
     def _truncated(self, position: int, limit: int) -> CorruptSegError:
         return CorruptSegError(
             "truncated" if limit == self.size else "malformed-structure",
