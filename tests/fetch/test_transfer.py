@@ -278,9 +278,9 @@ def test_hostile_uids_and_urls_never_become_paths(s3, options, select, tmp_path)
 
 
 @pytest.fixture
-def inspected(s3, options, select, tmp_path):
+def inspected(s3, options, select, tmp_path, request):
     """Fetch one object of unknown MD5 whose content is `content`; the index has the bytes of `good`."""
-    good = SegFactory.of_masks(masks()).build()
+    good = SegFactory.of_masks(masks(), **getattr(request, "param", {})).build()
     found = dcmread(io.BytesIO(good))
     uids = {"seg_series_uid": found.SeriesInstanceUID, "sop": found.SOPInstanceUID}
 
@@ -301,6 +301,7 @@ def test_a_file_without_md5_is_read_as_dicom(inspected):
     assert (fetch(good).error, fetch(good).verified) == (None, "dicom")
 
 
+@pytest.mark.parametrize("inspected", [{}, {"syntax": "1.2.840.10008.1.2.5"}], indirect=True)
 @pytest.mark.parametrize(
     "broken",
     [
