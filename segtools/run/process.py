@@ -74,12 +74,12 @@ def process_series(fetched: FetchedSeries, job: Job, stage: Stage) -> ProcessedS
     return progress.result()
 
 
-def _instances(fetched: FetchedSeries) -> list[tuple[list[Path], list[str]]]:
+def _instances(fetched: FetchedSeries) -> list[tuple[list[Path], list[str | None]]]:
     """Files by SOP instance; the parts of a concatenation are one instance."""
     pairs = list(zip(fetched.files, fetched.md5s, strict=True))
     if len(pairs) < 2:
         return [([path], [md5]) for path, md5 in pairs]
-    groups: dict[str, tuple[list[Path], list[str]]] = {}
+    groups: dict[str, tuple[list[Path], list[str | None]]] = {}
     for path, md5 in pairs:
         try:
             # The parts of a concatenation name the same source instance.
@@ -106,7 +106,7 @@ class _Progress:
         self.bytes_in = 0
         self.no_grid = ""
 
-    def instance(self, paths: list[Path], md5s: list[str]) -> None:
+    def instance(self, paths: list[Path], md5s: list[str | None]) -> None:
         size = sum(path.stat().st_size for path in paths)
         self.bytes_in += size
         source: Any = paths[0] if len(paths) == 1 else paths
@@ -162,7 +162,7 @@ class _Progress:
         message = f"{self.no_grid} The mask keeps its own grid."
         return replace(volume, findings=(*volume.findings, Finding("source-grid-unknown", message)))
 
-    def _failed(self, path: Path, error: SegError, size: int, md5: str) -> None:
+    def _failed(self, path: Path, error: SegError, size: int, md5: str | None) -> None:
         """Rows of an instance that could not be read, as far as its header goes."""
         try:
             file = decode.read_header(path)
