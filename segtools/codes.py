@@ -136,6 +136,7 @@ CODES: dict[str, Code] = {
         throttled=("The endpoint asks to slow down (429/503), also after retries.", "Lower fetch.workers, retry later."),
         size_mismatch=("Fetched bytes differ in number from what the table says.", "Retry; if it stays so, the object differs from the index."),
         checksum_mismatch=("Fetched bytes differ from the table's MD5.", "Retry; if it stays so, the object is corrupt."),
+        content_mismatch=("A fetched file without a known MD5 is not the DICOM object that was promised.", "Retry; if it stays so, the object is broken or another one."),
         unsafe_url=("A URL or UID would escape its place.", "Mend it; if it is a table's, do not use that table."),
         disk_full=("The disk is full.", "Free space, then re-run: it continues."),
         exceeds_disk_budget=("One series alone is larger than the disk budget.", "Raise run.disk_budget_bytes."),
