@@ -67,6 +67,7 @@ CODES: dict[str, Code] = {
         spec_invalid=("A key or value of the cohort file is not allowed.", "Mend the key named; `idcseg schema` prints what is allowed."),
         settings_invalid=("A setting is unknown or has a value it cannot have.", "See config/default.yaml."),
         not_found=("A file, folder, dataset or cohort of that name does not exist, or an optional package.", "Check the name."),
+        argument_invalid=("A value given to a function is not one that it takes.", "Give what the message asks for."),
         output_not_ours=("The output folder is not empty and holds no dataset.json of ours.", "Choose an empty folder."),
         dataset_incompatible=("The dataset was written by another format version or for another cohort.", "Choose another folder."),
         dataset_invalid=("dataset.json or a table cannot be read.", "Re-run the cohort on this folder."),

@@ -125,9 +125,10 @@ def _tables(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _claims(dataset: Dataset) -> Iterator[list[_Claim]]:
-    cursor = dataset.connection.cursor().execute(_VOLUMES)
-    while rows := cursor.fetchmany(_BATCH):
-        yield [_Claim(*row) for row in rows]
+    with dataset.cursor() as cursor:
+        cursor.execute(_VOLUMES)
+        while rows := cursor.fetchmany(_BATCH):
+            yield [_Claim(*row) for row in rows]
 
 
 def _volume(dataset: Dataset, claim: _Claim) -> list[Finding]:

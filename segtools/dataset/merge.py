@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from segtools.codes import CODES
 from segtools.dataset.merge_segments import REFRESHED, gather_segments
-from segtools.dataset.reader import only_itself
+from segtools.dataset.queries import only_itself
 from segtools.errors import DatasetError
 from segtools.schema import (
     DATASET_TABLES,

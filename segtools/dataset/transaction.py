@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 
 from segtools.codes import CODES
 from segtools.dataset import documents, merge
+from segtools.dataset.manifest import MANIFEST
 from segtools.dataset.prune import stored, tidy
-from segtools.dataset.reader import MANIFEST
 from segtools.dataset.staged_volumes import take_places
 from segtools.errors import DatasetError
 from segtools.files import (

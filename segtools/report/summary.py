@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from segtools.dataset.reader import only_itself
+from segtools.dataset.queries import only_itself
 from segtools.errors import DatasetError
 from segtools.schema import DATASET_TABLES, SERIES_STATUS
 from segtools.terminology.licenses import is_noncommercial
