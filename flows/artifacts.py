@@ -17,7 +17,7 @@ from prefect.artifacts import (
 
 from flows.console import bytes_text
 from segtools.dataset.layout import Layout
-from segtools.objectstore.bucket import is_bucket_url
+from segtools.objectstore.urls import is_bucket_url
 
 if TYPE_CHECKING:
     from segtools.report.summary import Summary

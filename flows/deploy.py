@@ -14,7 +14,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from flows.server import OFFLINE
 from segtools.errors import SpecError
-from segtools.objectstore.bucket import is_bucket_url
+from segtools.objectstore.urls import is_bucket_url
 
 if TYPE_CHECKING:
     from uuid import UUID

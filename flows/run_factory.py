@@ -10,7 +10,7 @@ from flows.console import note, progress
 from flows.settings import load_settings
 from segtools.dataset.layout import Layout
 from segtools.decode.geometry.source_folders import source_grids
-from segtools.objectstore.bucket import is_bucket_url
+from segtools.objectstore.urls import is_bucket_url
 from segtools.run.cohort import CohortRun, RunConfig
 from segtools.select.cohort_file import cohort_file, load_spec
 

@@ -18,8 +18,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, YamlConfigSettin
 from segtools.dataset.storage import FolderHome
 from segtools.decode import DecodeOptions
 from segtools.errors import SpecError
-from segtools.objectstore.bucket import BucketOptions, is_bucket_url
+from segtools.objectstore.bucket import BucketOptions
 from segtools.objectstore.s5cmd import FetchOptions
+from segtools.objectstore.urls import is_bucket_url
 from segtools.resources import folder
 from segtools.run.executors.base import ExecutorOptions
 from segtools.run.pipeline import PipelineOptions

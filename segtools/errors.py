@@ -142,5 +142,11 @@ class WriteError(SegtoolsError, OSError):
     exit_code = 4
 
 
+class ExportError(SegtoolsError):
+    """A dataset, or a case of it, cannot be expressed in another layout."""
+
+    exit_code = 2
+
+
 class RunError(SegtoolsError, RuntimeError):
     """The machinery of a run failed."""

@@ -103,7 +103,7 @@ def tsv(lines: Iterable[Sequence[Any]]) -> bytes:
     return "".join("\t".join(map(_cell, line)) + "\n" for line in lines).encode()
 
 
-def dump_json(content: Mapping[str, Any]) -> bytes:
+def dump_json(content: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """Indented UTF-8 JSON, always the same bytes for the same content."""
     return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(
         "utf-8", "replace"

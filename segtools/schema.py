@@ -174,7 +174,7 @@ SERIES_KEYS = (
 SELECTION_COLUMNS = (
     *SERIES_KEYS,
     _text("crdc_series_uuid", "Content id of this version of the series; changes whenever its bytes do."),
-    _text("series_url", "Folder of the series: s3://bucket/uuid/ or file:///folder/ or one object."),
+    _text("series_url", "URL of the folder of the series, in a bucket or here; or of its one object."),
     _int("size_bytes", "Bytes of the series as the table states them.", bits=64, unit="bytes", minimum=0),
     _int("instance_count", "SOP instances of the series as the table states them.", minimum=0),
     _text("sop_class_uid", "SOPClassUID (0008,0016), where the table has it.", nullable=True),
@@ -198,7 +198,7 @@ OBJECTS = Table(
     "Objects of the selected series, where a table knows them: what `fetch` checks against.",
     (
         _text("seg_series_uid", "SeriesInstanceUID."),
-        _text("url", "s3:// or file:// URL of the object."),
+        _text("url", "URL of the object, in a bucket or here."),
         _int("size_bytes", "Bytes.", bits=64, unit="bytes", minimum=0),
         _text("md5", "MD5 of the bytes, hexadecimal.", nullable=True),
         _text("sop_uid", "SOPInstanceUID.", nullable=True),

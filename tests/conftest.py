@@ -38,6 +38,7 @@ def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("IDCSEG_", "AWS_", "GOOGLE_", "BIGQUERY_")) and name not in {
             "IDCSEG_REAL_DATA",
+            "IDCSEG_SHARED_DATA",
             "IDCSEG_BQEMULATOR_PYTHON",
         }:
             monkeypatch.delenv(name)

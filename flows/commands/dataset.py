@@ -52,7 +52,7 @@ def show(
     json
         Machine-readable output.
     """
-    with _opened(dataset) as opened:
+    with opened_dataset(dataset) as opened:
         if where is None and not columns and table == "segments":
             from segtools.report.summary import summarize
 
@@ -87,7 +87,7 @@ def check(dataset: str, /, *, json: bool = False) -> int:
     from segtools.check import audit
     from segtools.codes import Severity
 
-    with _opened(dataset) as opened:
+    with opened_dataset(dataset) as opened:
         findings = audit(opened)
     rows = findings.to_pylist()
     if json:
@@ -216,7 +216,8 @@ def retry(
         return run_cohort(str(cohort), dataset, where, direct=direct, json=json, retry=codes)
 
 
-def _opened(dataset: str) -> Dataset:
+def opened_dataset(dataset: str) -> Dataset:
+    """The dataset in a folder or bucket, by the settings in force."""
     from flows.settings import load_settings
     from segtools.dataset.reader import open_dataset
 

@@ -41,6 +41,7 @@ def demo(
     from flows.commands.options import Where
     from flows.s3_endpoint import serve_folder
     from segtools.index import build_index
+    from segtools.objectstore.urls import S3
     from segtools.phantom.archive import write_archive
 
     start = time.monotonic()
@@ -51,7 +52,7 @@ def demo(
     expected = write_archive(archive)
     with serve_folder(archive) as endpoint:
         note(f"2 of 4  serving it as S3 at {endpoint}; indexing it")
-        report = build_index(archive, index, url_base="s3://")
+        report = build_index(archive, index, url_base=S3)
         note("3 of 4  idcseg run demo: select, fetch, decode, write, check, report")
         code = run_cohort(
             "demo", str(dataset), Where((index,), None, (f"fetch.endpoint={endpoint}",)), direct=direct

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from flows.console import counting, note, print_json, summary_lines
-from segtools.errors import MissingError
 
 
 def index(
@@ -27,7 +27,7 @@ def index(
     Parameters
     ----------
     source
-        Folder with DICOM files, or s3://bucket/prefix.
+        Folder with DICOM files, or s3://bucket/prefix, or gs://bucket/prefix.
     output
         Folder for the index: three Parquet tables.
     collection
@@ -35,7 +35,7 @@ def index(
     url_base
         URL under which the folder is served, s3://bucket/prefix; default: its file:// URLs.
     endpoint
-        Of the bucket; default: AWS.
+        Of the bucket; default: AWS, or Google for gs://.
     checksum
         Compute MD5 sums, which reads all bytes; default: of files that are not large.
     json
@@ -43,11 +43,9 @@ def index(
     """
     from segtools.index import build_index
 
-    if not source.startswith("s3://") and not Path(source).is_dir():
-        raise MissingError("not-found", f"There is no folder {source}.", path=source)
     with counting("indexed", "files") as tell:
         report = build_index(
-            source if source.startswith("s3://") else Path(source),
+            source,
             output,
             collection=collection,
             url_base=url_base,
@@ -104,7 +102,10 @@ def mirror(
     from segtools.select import Sources
     from segtools.select import mirror as download
 
-    folder = output or load_settings().sources.mirror.expanduser()
+    settings = load_settings()
+    folder = output or settings.sources.mirror.expanduser()
     release = version if version is not None else Sources().newest_release()
     note(f"mirroring segmentations of IDC v{release} into {folder} …")
-    note(f"wrote {download(folder, release)}")
+    # The export is public and on AWS, wherever the cohort's own files are.
+    options = replace(settings.fetch, endpoint=None, anonymous=True, profile=None, credentials_file=None)
+    note(f"wrote {download(folder, release, options)}")

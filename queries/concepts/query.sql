@@ -1,4 +1,4 @@
--- The names and codes that a cohort file can use, without counts: a scan of the code columns only.
+-- What a cohort file can ask for, without counts.
 SELECT DISTINCT
   type_scheme,
   type_code,
@@ -8,5 +8,7 @@ SELECT DISTINCT
   category_meaning,
   region_scheme,
   region_code,
-  region_meaning
-FROM coded_segments
+  region_meaning,
+  laterality,
+  concept_key
+FROM segment_meanings

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from segtools.finding import Finding, Scope, finding_row
 from segtools.schema import FINDINGS
+from segtools.terminology.licenses import NONCOMMERCIAL_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -173,10 +174,10 @@ _FRAGMENTED = f"""
     FROM segments WHERE component_count >= {FRAGMENTS} AND largest_component_fraction < 0.5
 """
 
-_NONCOMMERCIAL = """
-    SELECT seg_series_uid, format('The licence is {}.', license) AS message, license AS observed
+_NONCOMMERCIAL = f"""
+    SELECT seg_series_uid, format('The licence is {{}}.', license) AS message, license AS observed
     FROM series
-    WHERE status <> 'retired' AND regexp_matches(lower(license), '(^|[^a-z])nc([^a-z]|$)|non-?commercial')
+    WHERE status <> 'retired' AND regexp_matches(lower(license), '{NONCOMMERCIAL_PATTERN}')
 """
 
 _CODE_MEANING = """

@@ -44,7 +44,7 @@ class BucketHome:
     Parameters
     ----------
     url : str
-        ``s3://bucket/name``.
+        Of the bucket, or of a folder in it.
     options : BucketOptions, optional
 
     Raises

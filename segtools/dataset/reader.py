@@ -20,7 +20,8 @@ from segtools.dataset.lookup import Lookup, typed
 from segtools.dataset.queries import Queries
 from segtools.dataset.rows import Row, integer, text
 from segtools.errors import DatasetError, MissingError, UsageError
-from segtools.objectstore.bucket import Bucket, is_bucket_url
+from segtools.objectstore.bucket import Bucket
+from segtools.objectstore.urls import is_bucket_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,7 +89,7 @@ def open_dataset(
     Parameters
     ----------
     path : str or Path
-        Folder, or ``s3://bucket/name``.
+        Folder, or URL of a folder in a bucket.
     bucket : BucketOptions, optional
         Endpoint and credentials; default: AWS with those of the environment.
     cache_bytes : int

@@ -9,6 +9,7 @@ import numpy as np
 
 from segtools.decode import header as seg_header
 from segtools.decode.dicom.file import PER_FRAME_GROUPS, Structure, tag_text
+from segtools.decode.frame_count import agreed_frames, described_frames, is_empty, stated_frames, stated_text
 from segtools.decode.geometry.frame_table import FrameTable, derivation_uids, read_frames
 from segtools.decode.pixels.frames import Frames, PixelDescription
 from segtools.decode.pixels.open import open_frames
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from segtools.decode.volume import SegHeader, Segment
 
 _PIXEL_DATA, _EXTENDED_OFFSETS = 0x7FE00010, 0x7FE00001
+_BITS_ALLOCATED = 0x00280100
 _CONCATENATION, _NUMBER, _TOTAL = 0x00209161, 0x00209162, 0x00209163
 
 
@@ -64,19 +66,27 @@ def open_instance(structure: Structure, *, strict_length: bool = True) -> Instan
         See `segtools.decode.read`.
     """
     seg_header.check_class(structure)
-    table = read_frames(structure)
+    described = described_frames(structure)
+    table = read_frames(structure, described or stated_frames(structure) or 1)
     seg_header.check_no_slide(structure, table.is_slide)
     kind = seg_header.segmentation_type(structure)
     size = seg_header.size(structure)
-    if table.count > 1 and (structure.per_frame is None or not structure.per_frame.count):
-        raise CorruptSegError(
-            "missing-attribute",
-            f"PerFrameFunctionalGroupsSequence (5200,9230) is absent; {table.count} frames need it.",
-            tag=tag_text(PER_FRAME_GROUPS),
-        )
     segments, findings = read_segments(structure)
-    table, more = _resolve_segments(table, segments, kind)
-    frames, doubts = _open_pixels(structure, table, kind, size, strict_length)
+    frames: Frames
+    doubts: list[Finding] = []
+    if is_empty(structure):
+        table, frames, more = table.none(), _NoFrames(size), [_no_frames(structure, segments)]
+    else:
+        if table.count > 1 and not described:
+            raise CorruptSegError(
+                "missing-attribute",
+                f"PerFrameFunctionalGroupsSequence (5200,9230) is absent; {table.count} frames need it.",
+                tag=tag_text(PER_FRAME_GROUPS),
+            )
+        table, recounted = _count(structure, table, kind, size, strict_length)
+        table, more = _resolve_segments(table, segments, kind)
+        frames, doubts = _open_pixels(structure, table, kind, size, strict_length)
+        more = [*recounted, *more]
     if structure.uid(0x00200052) is None:
         findings.append(
             Finding(
@@ -98,6 +108,48 @@ def open_instance(structure: Structure, *, strict_length: bool = True) -> Instan
     )
 
 
+def _count(
+    structure: Structure, table: FrameTable, kind: str, size: tuple[int, int], strict_length: bool
+) -> tuple[FrameTable, list[Finding]]:
+    """Rows of the frames that there are, by the witnesses that agree; see `agreed_frames`."""
+
+    def holds(count: int) -> bool:
+        # Of a claim beyond what is described only the length matters.
+        rows = replace(table, count=count) if count > table.count else table.take(np.arange(count))
+        try:
+            _, doubts = _open_pixels(structure, rows, kind, size, strict_length)
+        except CorruptSegError as error:
+            if error.code != "frame-count-mismatch":
+                raise
+            return False
+        frame_bytes = -(-size[0] * size[1] * (structure.integer(_BITS_ALLOCATED) or 1) // 8)
+        surplus = [
+            int(doubt.observed or 0) - int(doubt.expected or 0)
+            for doubt in doubts
+            if doubt.code == "trailing-bytes"
+        ]
+        return max(surplus, default=0) < frame_bytes
+
+    count, findings = agreed_frames(structure, holds)
+    return table if count == table.count else table.take(np.arange(count)), findings
+
+
+class _NoFrames(Frames):
+    """The frames of a segmentation without any."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__(0, size)
+
+
+def _no_frames(structure: Structure, segments: tuple[Segment, ...]) -> Finding:
+    return Finding(
+        "empty-segmentation",
+        f"There are no frames and no pixels (NumberOfFrames (0028,0008) is {stated_text(structure)}): "
+        f"{len(segments)} segments have no voxels.",
+        tag="(0028,0008)",
+    )
+
+
 def _open_pixels(
     structure: Structure, table: FrameTable, kind: str, size: tuple[int, int], strict_length: bool
 ) -> tuple[Frames, list[Finding]]:
@@ -113,7 +165,7 @@ def _open_pixels(
             observed=there,
             expected=element.length,
         )
-    allocated = structure.integer(0x00280100)
+    allocated = structure.integer(_BITS_ALLOCATED)
     if allocated is None:
         raise CorruptSegError("missing-attribute", "BitsAllocated (0028,0100) is absent.", tag="(0028,0100)")
     if kind == "LABELMAP" and allocated == 1:

@@ -13,11 +13,12 @@ from segtools.decode import header as seg_header
 from segtools.decode.dicom.file import SHARED_GROUPS, open_structure
 from segtools.decode.dicom.mmap import MappedFile, map_file
 from segtools.decode.geometry.frame_table import FrameTable
-from segtools.decode.geometry.grid import Placement, orientation_groups, place
+from segtools.decode.geometry.grid import Placement, orientation_groups, place, place_nothing
 from segtools.decode.instance import Instance, join, open_instance
 from segtools.decode.labelmap.assemble import decode_voxels
 from segtools.decode.referenced_images import take_positions
 from segtools.decode.segments import read_segments
+from segtools.decode.volume import Grid
 from segtools.errors import MissingError, SegError, UnsupportedSegError
 from segtools.finding import Finding
 
@@ -158,7 +159,7 @@ def read(
     """
     with _naming(source):
         instance = _open(source, options, source_grid)
-        placement = _place(instance, options)
+        placement = _place(instance, options, source_grid)
         _check_moments(instance, placement)
         return _volume(
             instance, instance.table, np.arange(instance.table.count), placement, segments, options
@@ -180,6 +181,9 @@ def read_parts(
     """
     with _naming(source):
         instance = _open(source, options, source_grid)
+        if not instance.table.count:
+            placement = _place(instance, options, source_grid)
+            return (_volume(instance, instance.table, np.arange(0), placement, segments, options),)
         volumes = []
         for frames in _parts(instance, options):
             table = instance.table.take(frames)
@@ -249,11 +253,14 @@ def _open(
         for each in sources
     ]
     if source_grid is not None:
-        opened = [take_positions(each, source_grid) for each in opened]
+        opened = [take_positions(each, source_grid) if each.table.count else each for each in opened]
     return join(opened)
 
 
-def _place(instance: Instance, options: DecodeOptions) -> Placement:
+def _place(instance: Instance, options: DecodeOptions, source_grid: SourceGrid | None) -> Placement:
+    if not instance.table.count:
+        grid = None if source_grid is None else Grid(source_grid.shape, source_grid.affine_lps)
+        return place_nothing(*instance.size, grid)
     return place(instance.table, *instance.size, options.geometry)
 
 

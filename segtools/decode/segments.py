@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from segtools.decode.dicom.charset import decode_text
@@ -11,13 +9,13 @@ from segtools.decode.palette import palette_rgb
 from segtools.decode.volume import Segment
 from segtools.finding import Finding
 from segtools.terminology.concepts import Concept
+from segtools.terminology.snomed import SNOMED_RT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from segtools.decode.dicom.file import Element, Structure
 
-_RETIRED_SCHEMES = frozenset({"SRT", "SNM3", "99SDM"})
 _ALGORITHM_TYPES = frozenset({"AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"})
 _BACKGROUND = ("125040", "DCM")
 
@@ -35,24 +33,6 @@ _ALGORITHM_IDENTIFICATION, _ALGORITHM_TYPE, _ALGORITHM_NAME = 0x00620007, 0x0062
 _IDENTIFIED_ALGORITHM_NAME = 0x00660036
 _CIELAB = 0x0062000D
 _TRACKING_ID, _TRACKING_UID = 0x00620020, 0x00620021
-
-
-def normalize(concept: Concept) -> Concept:
-    """Concept with a retired SRT, SNM3 or 99SDM code replaced by its SCT twin; others unchanged.
-
-    The meaning stays as written. Codes without a known twin stay as they are (PS3.16 Annex O).
-    """
-    if concept.scheme in _RETIRED_SCHEMES:
-        twin = _twins().get(concept.value)
-        if twin is not None:
-            return Concept(twin, "SCT", concept.meaning)
-    return concept
-
-
-@functools.cache
-def _twins() -> Mapping[str, str]:
-    table = Path(__file__).with_name("srt_to_sct.tsv").read_text(encoding="ascii")
-    return dict(line.split("\t") for line in table.splitlines() if not line.startswith("#"))
 
 
 def read_segments(structure: Structure) -> tuple[tuple[Segment, ...], list[Finding]]:
@@ -161,6 +141,8 @@ class _Reader:
             item, _PRIMARY_STRUCTURE, charset, _PRIMARY_STRUCTURE_MODIFIER
         )
         beside, _ = self._concepts(item, _TYPE_MODIFIER, charset)  # some writers put it beside the type
+        # IDC's table has a column for region modifiers inside the type: who writes them there means a side.
+        inside = self._modifiers(item, _TYPE, charset, _ANATOMIC_REGION_MODIFIER)
         for name, concepts in (("Category", categories), ("Type", types)):
             if not concepts:
                 keyword = f"SegmentedProperty{name}CodeSequence"
@@ -175,7 +157,7 @@ class _Reader:
             type=types[0] if types else None,
             type_modifiers=type_modifiers + beside,
             regions=regions + primary,
-            region_modifiers=region_modifiers + primary_modifiers,
+            region_modifiers=inside + region_modifiers + primary_modifiers,
             algorithm_type=algorithm_type,
             algorithm_name=algorithm_name,
             cielab=(cielab[0], cielab[1], cielab[2]) if len(cielab) == 3 else None,
@@ -225,6 +207,15 @@ class _Reader:
                 modifiers += self._concepts(code, modifier, self._charset(code, charset))[0]
         return tuple(concepts), tuple(modifiers)
 
+    def _modifiers(
+        self, item: Mapping[int, Element], tag: int, charset: str, modifier: int
+    ) -> tuple[Concept, ...]:
+        """Concepts of the modifier sequences inside the items of a code sequence."""
+        found: list[Concept] = []
+        for code in self._items(item, tag):
+            found += self._concepts(code, modifier, self._charset(code, charset))[0]
+        return tuple(found)
+
     def _concept(self, code: Mapping[int, Element], tag: int, charset: str) -> Concept | None:
         urn = self.text(code, _URN_CODE_VALUE, charset)
         value = self.text(code, _CODE_VALUE, charset) or self.text(code, _LONG_CODE_VALUE, charset) or urn
@@ -233,7 +224,7 @@ class _Reader:
         if not (value and meaning and (scheme or value == urn)):
             message = f"Code in ({tag >> 16:04X},{tag & 0xFFFF:04X}): {value!r}, {scheme!r}, {meaning!r}."
             self.note("incomplete-code", message, self.number)
-        if scheme in _RETIRED_SCHEMES and self.number is not None:
+        if scheme in SNOMED_RT and self.number is not None:
             self.retired.setdefault(scheme, set()).add(self.number)
         if not (value or scheme or meaning):
             return None

@@ -1,18 +1,19 @@
 """A second reading of the same file, slow and independent, to hold the first one against.
 
-Nothing here is shared with the fast path: pydicom parses, numpy counts, one frame after the other.
+Nothing here is shared with the fast path: pydicom parses, numpy counts, one frame after the other, each
+decoded by its codec's second decoder.
 """
 
 from __future__ import annotations
 
-import zlib
 from io import BytesIO
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segtools.errors import CorruptSegError
+from segtools.decode.pixels.codecs import codec_of
+from segtools.errors import CorruptSegError, UnsupportedSegError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from segtools.decode.volume import SegVolume
 
 _SAME_PLACE_MM = 0.01
-_RLE, _DEFLATED_FRAMES, _WRAPPED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.8.1", "1.2.840.10008.1.2.1.98"
 
 
 def count_voxels(source: Path | str | bytes) -> dict[int, int]:
@@ -228,21 +228,16 @@ def _bit_offsets(dataset: Dataset, data: npt.NDArray[np.uint8], count: int, pixe
 def _encapsulated(
     dataset: Dataset, syntax: str, count: int, pixels: int, bits: int
 ) -> Iterator[npt.NDArray[Any]]:
+    codec = codec_of(syntax)
+    if codec.second is None:
+        raise UnsupportedSegError(
+            "unsupported-transfer-syntax",
+            f"{codec.name} cannot be decoded a second way: there is no other decoder of it here.",
+            tag="(0002,0010)",
+            value=syntax,
+        )
     for data in _compressed_frames(dataset.PixelData, count):
-        if syntax == _DEFLATED_FRAMES:
-            yield _plain(zlib.decompressobj(-15).decompress(data, pixels * 2 + 16), pixels, bits)
-        elif syntax == _WRAPPED:
-            yield _plain(data, pixels, bits)
-        elif syntax == _RLE:
-            yield _rle(data, pixels, bits)
-        elif syntax.startswith("1.2.840.10008.1.2.4.8"):
-            import jpeg_ls
-
-            yield np.frombuffer(jpeg_ls.decode_buffer(data)[0], np.uint8 if bits <= 8 else "<u2")
-        else:
-            import openjpeg.utils
-
-            yield openjpeg.utils.decode(data).ravel()
+        yield codec.second(data, int(dataset.Rows), int(dataset.Columns), bits)
 
 
 def _compressed_frames(value: bytes, count: int) -> Iterator[bytes]:
@@ -255,32 +250,3 @@ def _compressed_frames(value: bytes, count: int) -> Iterator[bytes]:
     if len(fragments) == count:
         return iter(fragments)
     return islice(generate_frames(value, number_of_frames=count), count)
-
-
-def _plain(data: bytes, pixels: int, bits: int) -> npt.NDArray[Any]:
-    if bits == 1:
-        return np.unpackbits(np.frombuffer(data, np.uint8), count=pixels, bitorder="little")
-    return np.frombuffer(data, "<u2" if bits == 16 else np.uint8, pixels)
-
-
-def _rle(data: bytes, pixels: int, bits: int) -> npt.NDArray[Any]:
-    """PackBits in plain Python (PS3.5 G.3.2)."""
-    segments = int.from_bytes(data[:4], "little")
-    starts = [int.from_bytes(data[4 + 4 * n : 8 + 4 * n], "little") for n in range(segments)]
-    planes = []
-    for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
-        out = bytearray()
-        while start < end and len(out) < pixels:
-            head = data[start]
-            if head < 128:
-                out += data[start + 1 : start + 2 + head]
-                start += 2 + head
-            else:
-                out += data[start + 1 : start + 2] * (257 - head if head > 128 else 0)
-                start += 2 if head > 128 else 1
-        planes.append(bytes(out))
-    if bits == 16:
-        return np.frombuffer(planes[0], np.uint8, pixels).astype(np.uint16) << 8 | np.frombuffer(
-            planes[1], np.uint8, pixels
-        )
-    return _plain(planes[0], pixels, 8 if len(planes[0]) >= pixels else bits)

@@ -26,6 +26,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from segtools.decode.pixels.codecs import CODECS
 from segtools.encode.images import Subject, image_series, uid_from
 from segtools.errors import UsageError
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 Kind = Literal["BINARY", "FRACTIONAL", "LABELMAP"]
 NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
 ENCAPSULATED = (RLELossless, JPEGLSLossless, JPEG2000Lossless)
-JPEG2000_SMALLEST = 32
+"""Syntaxes of `segtools.decode.pixels.codecs` that highdicom writes, too."""
 PERPENDICULAR_TOLERANCE = 1e-4
 """Largest cosine between a slice axis and the in-plane axes."""
 
@@ -198,8 +199,9 @@ def _check_syntax(kind: Kind, transfer_syntax: str, grid: Grid) -> None:
         raise _refuse(
             f"{kind} cannot be written with transfer syntax {transfer_syntax}; it can with {names}."
         )
-    if transfer_syntax == JPEG2000Lossless and min(grid.shape[1:]) < JPEG2000_SMALLEST:
-        raise _refuse(f"JPEG 2000 needs {JPEG2000_SMALLEST} rows and columns, the grid has {grid.shape[1:]}.")
+    codec = CODECS.get(transfer_syntax)
+    if codec and min(grid.shape[1:]) < codec.smallest_side:
+        raise _refuse(f"{codec.name} needs {codec.smallest_side} rows and columns, not {grid.shape[1:]}.")
 
 
 def _check_grid(grid: Grid) -> None:

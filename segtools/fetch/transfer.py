@@ -117,7 +117,7 @@ def fetch_batch(
     """Fetch a batch of series into `folder`; in the order given, errors per series.
 
     Every file is checked by number, size and, where known, MD5; whatever s5cmd claims. Files of a
-    ``file://`` source are checked and read in place.
+    source here are checked and read in place.
 
     Raises
     ------

@@ -24,6 +24,7 @@ from segtools.index.collections_table import FILE as COLLECTIONS_FILE
 from segtools.index.collections_table import Belonging, Belongings
 from segtools.index.folder_archive import Archive, ArchiveObject, FolderArchive
 from segtools.index.header import Header, read_header
+from segtools.objectstore.bucket import from_url
 from segtools.schema import IDC_INSTANCES, IDC_SEGMENTATIONS, IDC_SERIES, Table
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def build_index(
     Parameters
     ----------
     source : Path, str or Archive
-        A folder; ``s3://bucket/prefix``, read anonymously; or an `Archive`.
+        A folder; a bucket or a folder in one, by its URL, read anonymously; or an `Archive`.
     out : Path
         Folder for `segmentations.parquet`, `series_index.parquet` and `instances.parquet`. Each is
         replaced as a whole, the series last. May lie within the source.
@@ -166,11 +167,12 @@ def build_index(
 
 
 def _archive(source: Path | str | Archive, out: Path, url_base: str | None, endpoint: str | None) -> Archive:
-    if isinstance(source, str) and source.startswith("s3://"):
-        return BucketArchive.at(source, endpoint)
-    if isinstance(source, str | Path):
-        return FolderArchive(Path(source), url_base, out)
-    return source
+    if not isinstance(source, str | Path):
+        return source
+    place = source if isinstance(source, Path) else from_url(source.rstrip("*"))
+    if isinstance(place, Path):
+        return FolderArchive(place, url_base, out)
+    return BucketArchive.at(str(source), endpoint)
 
 
 def _belongings(archive: Archive, default: Belonging) -> Belongings:

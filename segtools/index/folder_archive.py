@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from segtools.errors import FetchError, MissingError
+from segtools.objectstore.urls import file_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,8 +80,8 @@ class FolderArchive:
     ----------
     root : Path
     url_base : str, optional
-        Prefix of the objects' URLs (``s3://bucket``, ``s3://`` if the first folder is the bucket);
-        default: ``file://`` URLs.
+        Prefix of the objects' URLs: a bucket's, or a bare scheme if the first folder is the bucket;
+        default: URLs of the files here.
     exclude : Path, optional
     """
 
@@ -141,11 +142,8 @@ class FolderArchive:
         return files, folders
 
     def _object(self, path: str, size_bytes: int, mtime_ns: int) -> ArchiveObject:
-        if self.url_base is None:
-            # Bytes, so that names that are no UTF-8 survive; as_uri quotes them.
-            url = Path(os.fsdecode(os.fsencode(self.root.resolve() / path))).as_uri()
-        else:
-            url = join_url(self.url_base, path)
+        base = self.url_base
+        url = file_url(self.root.resolve() / path) if base is None else join_url(base, path)
         return ArchiveObject(path, url, size_bytes, str(mtime_ns))
 
     def text(self, path: str) -> str | None:
@@ -175,7 +173,7 @@ class FolderArchive:
 
 
 def join_url(base: str, path: str) -> str:
-    """``base/path``; a base that ends in ``//`` (``s3://``) is taken as it is."""
+    """``base/path``; a base that ends in ``//``, a bare scheme, is taken as it is."""
     return base + path if base.endswith("//") else f"{base.rstrip('/')}/{path}"
 
 

@@ -120,7 +120,8 @@ def _segment_row(segment: Segment) -> dict[str, Any]:
     kind = _code(segment.type)
     if kind is not None:
         kind |= {
-            "AnatomicRegionModifierSequence": [],
+            # IDC's AnatomicRegionModifier holds one code; a side may be among the others.
+            "AnatomicRegionModifierSequence": [_code(code) for code in segment.region_modifiers[1:]],
             "SegmentedPropertyTypeModifierCodeSequence": [_code(code) for code in segment.type_modifiers],
         }
     return {

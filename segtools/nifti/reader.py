@@ -119,6 +119,20 @@ def read(path: Path) -> NiftiImage:
     return NiftiImage(array, _affine(header), slope if scaled else 1.0, intercept, header)
 
 
+def read_grid(path: Path) -> tuple[tuple[int, ...], npt.NDArray[np.float64]]:
+    """Shape (k, j, i) and affine to RAS+ of a file, from its header alone; errors as in `read`."""
+    from isal import igzip_lib
+
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+        with _opened(path, packed=packed) as file:
+            header, _, shape = _header(file.read(_HEADER_BYTES), path)
+    except (EOFError, gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc] # stub: an instance
+        raise _invalid(path, f"its gzip stream is broken ({error})") from error
+    return shape, _affine(header)
+
+
 def _opened(path: Path, *, packed: bool) -> IO[bytes]:
     if not packed:
         return path.open("rb")

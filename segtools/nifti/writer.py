@@ -38,7 +38,7 @@ _QFORM_TOLERANCE_VOXELS = 0.05
 
 def write_volume(
     path: Path,
-    array: npt.NDArray[np.uint8 | np.uint16],
+    array: npt.NDArray[np.uint8 | np.uint16 | np.int16 | np.float32],
     affine_ras: npt.NDArray[np.float64],
     *,
     description: str = "",
@@ -51,7 +51,7 @@ def write_volume(
     Parameters
     ----------
     path : Path
-    array : (k, j, i) uint8 or uint16 ndarray
+    array : (k, j, i) uint8, uint16, int16 or float32 ndarray
     affine_ras : (4, 4) float64 ndarray, mm
         (i, j, k, 1) to RAS+.
     description : str

@@ -1,8 +1,8 @@
-"""Objects of a dataset in an S3 bucket: the few operations that outputs need.
+"""Single objects of a bucket, in process, with obstore: what datasets, the index and listings need.
 
-Downloads of a cohort are s5cmd's; a dataset is written in process with obstore, which can create an
-object only where there is none (the lock needs that) and says the MD5 of what arrived. S3 shows an
-object whole or not at all, so a PUT is what an atomic rename is on a disk.
+Whole cohorts are s5cmd's (`segtools.objectstore.s5cmd`). obstore can create an object only where there
+is none (a dataset's lock needs that), says the MD5 of what arrived, and reads the first bytes of an
+object. S3 shows an object whole or not at all, so a PUT is what an atomic rename is on a disk.
 """
 
 from __future__ import annotations
@@ -12,30 +12,45 @@ import hashlib
 import importlib
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from segtools.errors import EnvironmentProblem, MissingError, UsageError, WriteError
 from segtools.files import replacing
+from segtools.objectstore.urls import (
+    AMAZON,
+    FILE,
+    GOOGLE,
+    S3,
+    is_bucket_url,
+    local_path,
+    names_bucket,
+    object_url,
+    split_bucket_url,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T")
 
-_URL = re.compile(r"s3:/{1,2}(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _METADATA = "http://169.254.169.254/"  # where a role's credentials are asked for, after all else
 _PART_BYTES = 16 << 20
-_TIMEOUT = "300s"
+_CHUNK_BYTES = 1 << 20
+_TIMEOUT_S = 300
+"""Of one request with its answer: trickling bytes do not prolong it."""
+_ANONYMOUS_RETRIES = 3
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_NOWHERE = "http://127.0.0.1:9"
 
 
 @dataclass(frozen=True)
 class BucketOptions:
-    """How to reach the bucket that a dataset is written to.
+    """How to reach a bucket.
 
     Without a profile, credentials are those of the environment (``AWS_ACCESS_KEY_ID`` and so on, a
     web identity, the machine's role).
@@ -54,6 +69,10 @@ class BucketOptions:
     verify_md5 : bool
         Compare the ETag of what was written with its MD5. Set it off for buckets whose ETags look
         like an MD5 but are none (SSE-KMS).
+    anonymous : bool
+        Sign no request, and look at no credentials.
+    timeout_s : int, s
+        Of one request with its answer.
     """
 
     endpoint: str | None = None
@@ -62,6 +81,8 @@ class BucketOptions:
     credentials_file: str | None = None
     workers: int = 16
     verify_md5: bool = True
+    anonymous: bool = False
+    timeout_s: int = _TIMEOUT_S
 
 
 class Listed(NamedTuple):
@@ -73,27 +94,36 @@ class Listed(NamedTuple):
     @property
     def md5(self) -> str | None:
         """Of objects that were written in one request; None where the ETag is none."""
-        bare = self.e_tag.strip('"')
+        bare = self.e_tag.strip('"').lower()
         return bare if _MD5.fullmatch(bare) else None
 
 
-def is_bucket_url(text: str) -> bool:
-    """Whether `text` names a bucket rather than a folder.
+def from_url(place: str | Path, options: BucketOptions | None = None) -> Bucket | Path:
+    """The bucket or the folder that a user's word for a place means.
+
+    Parameters
+    ----------
+    place : str or Path
+        ``s3://bucket/name``, ``gs://bucket/name``, ``file:///folder``, or a path.
+    options : BucketOptions, optional
+        Of a bucket.
 
     Raises
     ------
     UsageError
-        ``unsafe-url``: it is a URL of another kind.
+        ``unsafe-url``: a URL of another kind, or one without a bucket.
+    FetchError
+        ``unsafe-url``: no such ``file://`` URL is possible.
     """
-    scheme = _SCHEME.match(text)
-    if scheme and scheme[1] != "s3":
-        raise UsageError(
-            "unsafe-url",
-            f"{text!r} is no place for a dataset.",
-            hint="Give a folder, or s3://bucket/name.",
-            value=text,
-        )
-    return scheme is not None
+    text = str(place)
+    if names_bucket(text):
+        return Bucket(text, options)
+    if isinstance(place, Path):
+        return place
+    if text.startswith(FILE):
+        return local_path(text)
+    is_bucket_url(text)  # refuses the other schemes
+    return Path(text)
 
 
 class Bucket:
@@ -102,6 +132,7 @@ class Bucket:
     Parameters
     ----------
     url : str
+        ``gs://`` is the same with Google's S3 endpoint, where `options` names no other.
     options : BucketOptions, optional
 
     Raises
@@ -111,16 +142,18 @@ class Bucket:
     """
 
     def __init__(self, url: str, options: BucketOptions | None = None) -> None:
-        match = _URL.fullmatch(url)
-        prefix = (match["prefix"] or "").strip("/") if match else ""
-        if match is None or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
+        scheme, bucket, prefix = split_bucket_url(url) or ("", "", "")
+        if not bucket or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
             raise UsageError(
-                "unsafe-url", f"{url!r} is no place for a dataset.", hint="Write s3://bucket/name.", value=url
+                "unsafe-url", f"{url!r} names no bucket.", hint=f"Write {S3}bucket/name.", value=url
             )
-        self.name = match["bucket"]
+        self.name = bucket
         self.prefix = prefix
-        self.url = f"s3://{self.name}/{prefix}".rstrip("/")
+        self.url = object_url(bucket, prefix).rstrip("/")
         self.options = options or BucketOptions()
+        self._has_ranges = True
+        if scheme == "gs" and self.options.endpoint is None:
+            self.options = replace(self.options, endpoint=GOOGLE)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.url, self.options)
@@ -133,10 +166,14 @@ class Bucket:
         EnvironmentProblem
             ``access-denied``, ``bucket-missing``, ``network-unavailable``; so do all methods.
         """
-        pages = self._asked(lambda: list(self._api.list(self._store, prefix or None, chunk_size=1000)))
-        return {
-            item["path"]: Listed(item["size"], item["e_tag"] or "") for page in pages or () for item in page
-        }
+        pages = iter(self._asked(lambda: self._api.list(self._store, prefix or None, chunk_size=1000)) or ())
+        found: dict[str, Listed] = {}
+        while page := self._asked(lambda: next(pages, None)):
+            before = len(found)
+            found |= {item["path"]: Listed(item["size"], item["e_tag"] or "") for item in page}
+            if len(found) == before:
+                raise self._problem("network-unavailable", "the listing repeats itself without end")
+        return found
 
     def names(self) -> frozenset[str]:
         """First components of all keys."""
@@ -149,6 +186,47 @@ class Bucket:
         found = self._asked(lambda: self._api.get(self._store, key).bytes())
         return None if found is None else bytes(found)
 
+    def get_range(self, key: str, start: int, end: int) -> bytes | None:
+        """Bytes from `start` up to `end`; fewer where the object ends, None if there is none.
+
+        Of an endpoint that answers a range as if it were the whole (rclone, with status 200), the
+        object is read from its start, and no further than `end`.
+        """
+        if start >= end:
+            return b""
+        if self._has_ranges:
+            try:
+                found = self._asked(
+                    lambda: self._api.get(self._store, key, options={"range": (start, end)}).bytes()
+                )
+            except EnvironmentProblem as error:
+                if "NotPartial" not in str(error.__cause__):
+                    raise
+                self._has_ranges = False
+            else:
+                return None if found is None else bytes(found)
+        head = bytearray()
+        for chunk in self.stream(key):
+            head += chunk
+            if len(head) >= end:
+                return bytes(head[start:end])
+        return bytes(head[start:])
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """The bytes of an object, piece by piece.
+
+        Raises
+        ------
+        MissingError
+            ``not-found``.
+        """
+        found = self._asked(lambda: self._api.get(self._store, key))
+        if found is None:
+            raise MissingError("not-found", f"{self.url}/{key} does not exist.", path=key)
+        pieces = iter(found.stream(min_chunk_size=_CHUNK_BYTES))
+        while (chunk := self._asked(lambda: next(pieces, None))) is not None:
+            yield bytes(chunk)
+
     def get(self, key: str, path: Path) -> None:
         """Bring an object to `path`, all or nothing.
 
@@ -159,13 +237,12 @@ class Bucket:
         WriteError, EnvironmentProblem
             See `segtools.files.replacing`.
         """
-        found = self._asked(lambda: self._api.get(self._store, key))
-        if found is None:
-            raise MissingError("not-found", f"{self.url}/{key} does not exist.", path=key)
+        pieces = self.stream(key)
+        first = next(pieces, b"")  # what does not exist leaves no file
         with replacing(path) as file:
-            stream = iter(found.stream(min_chunk_size=_PART_BYTES))
-            while (chunk := self._asked(lambda: next(stream, None))) is not None:
-                file.write(chunk)
+            file.write(first)
+            for piece in pieces:
+                file.write(piece)
 
     def put(self, key: str, content: Path | bytes) -> None:
         """Write an object, all or nothing; an existing one is replaced.
@@ -235,7 +312,7 @@ class Bucket:
         except ImportError as error:
             raise MissingError(
                 "not-found",
-                f"{self.url} needs the package obstore.",
+                f"{self.url} needs the package obstore, which is not installed.",
                 hint="Install the extra `s3`.",
             ) from error
 
@@ -251,9 +328,15 @@ class Bucket:
             "region": options.region,
             **self._credentials(),
         }
-        client: dict[str, Any] = {"timeout": _TIMEOUT}
+        client: dict[str, Any] = {"timeout": f"{options.timeout_s}s"}
+        if options.anonymous:
+            given |= {"skip_signature": True, "endpoint": options.endpoint or AMAZON}
+            given["retry_config"] = {"max_retries": _ANONYMOUS_RETRIES}  # of many objects, one may fail
         if options.endpoint and options.endpoint.startswith("http://"):
             client["allow_http"] = True
+        if options.endpoint and (host := urlsplit(options.endpoint).hostname) in _LOOPBACK:
+            # A proxy of our own that every host is excluded from: the environment's is not asked.
+            client |= {"proxy_url": _NOWHERE, "proxy_excludes": host}
         return self._api.store.S3Store(
             self.name,
             prefix=self.prefix or None,
@@ -263,7 +346,7 @@ class Bucket:
 
     def _credentials(self) -> dict[str, str | None]:
         options = self.options
-        if not (options.profile or options.credentials_file):
+        if options.anonymous or not (options.profile or options.credentials_file):
             return {}
         path = Path(options.credentials_file or "~/.aws/credentials").expanduser()
         parser = configparser.RawConfigParser()
@@ -298,13 +381,16 @@ class Bucket:
         """What a request gives; None for what does not exist."""
         try:
             return ask()
-        except (self._errors.BaseError, OSError) as error:
+        except (self._errors.BaseError, OSError, ValueError) as error:
             if isinstance(error, FileExistsError | self._errors.AlreadyExistsError):
                 raise FileExistsError(str(error)) from error
             if "NoSuchBucket" in str(error):
                 raise self._problem("bucket-missing", error) from error
             if isinstance(error, FileNotFoundError | self._errors.NotFoundError):
                 return None
+            if isinstance(error, self._errors.InvalidPathError | ValueError):  # of a listing; of a key
+                said = str(error).partition("\n")[0]
+                raise UsageError("unsafe-url", f"{self.url}: {said}.", path=self.url) from error
             if _METADATA in str(error):
                 message = (
                     f"{self.url}: there are no credentials in the environment, and no role of this machine."
@@ -315,9 +401,11 @@ class Bucket:
             code = "access-denied" if isinstance(error, refused) else "network-unavailable"
             raise self._problem(code, error) from error
 
-    def _problem(self, code: str, error: Exception) -> EnvironmentProblem:
+    def _problem(self, code: str, error: Exception | str) -> EnvironmentProblem:
         said = re.sub(r"\s+", " ", str(error).partition("\n\nDebug source")[0])[:300]
         hint = "See write.endpoint, write.region, write.profile and the bucket's policy."
+        if self.options.anonymous:
+            hint = "Check the endpoint, and whether the bucket may be read without credentials."
         return EnvironmentProblem(code, f"{self.url}: {said}.", hint=hint, path=self.url)
 
 

@@ -11,24 +11,29 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtools.errors import EnvironmentProblem, TransientFetchError
+from segtools.errors import EnvironmentProblem, FetchError, TransientFetchError
+from segtools.objectstore.bucket import Listed
+from segtools.objectstore.environment import child_environment
 from segtools.objectstore.process import Finished, run_group
 from segtools.objectstore.s5cmd_errors import classify
+from segtools.objectstore.urls import AMAZON
 from segtools.series import RemoteObject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from threading import Event
 
     from segtools.errors import SegtoolsError
 
-AWS_ENDPOINT = "https://s3.amazonaws.com"
+MOST_OBJECTS = 20_000_000
+"""Of one listing. A server can send pages without end; this many take about 4 GB of memory."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class FetchOptions:
         Pause before the second attempt; doubles with each, ± 50 %.
     stall_timeout_s : float, s
         Longest time without a byte arriving.
+    min_bytes_s : int, bytes/s
+        Least that must arrive on average over `stall_timeout_s`, per process.
     verify_md5 : bool
         Compare the MD5 of what arrived with the table's, or with the ETag that the listing gave.
         Set it off for buckets whose ETags look like an MD5 but are none (SSE-KMS).
@@ -74,6 +81,7 @@ class FetchOptions:
     attempts: int = 3
     backoff_s: float = 1.0
     stall_timeout_s: float = 120.0
+    min_bytes_s: int = 1024
     verify_md5: bool = True
 
 
@@ -101,7 +109,7 @@ def binary() -> Path:
 
 
 class S5cmd:
-    """The two operations that are needed: list and copy to disk.
+    """Listing, and copying to disk.
 
     Parameters
     ----------
@@ -123,13 +131,9 @@ class S5cmd:
             ``s3://bucket/folder/`` lists everything below, ``s3://bucket/key`` that object.
         """
         patterns = {f"{p}*" if p.endswith("/") else p: p for p in prefixes}
-        finished = self._run([f"ls -e {shlex.quote(pattern)}" for pattern in patterns])
+        finished, listed = self._list(patterns)
         failures = self._failures(finished, {p: p for p in patterns})
-        entries = {
-            line["key"]: RemoteObject(line["key"], int(line.get("size", 0)), _etag_md5(line.get("etag")))
-            for line in _json_lines(finished.stdout)
-            if line.get("type") == "file" and not line["key"].endswith("/")
-        }
+        entries = {url: RemoteObject(url, found.size_bytes, found.md5) for url, found in listed.items()}
         result: dict[str, list[RemoteObject] | SegtoolsError] = {}
         for pattern, prefix in patterns.items():
             if pattern in failures:
@@ -141,6 +145,57 @@ class S5cmd:
                 found = [entries[key] for key in keys if key in entries]
                 result[prefix] = found or classify("no object found", prefix)
         return result
+
+    def walk(self, prefix: str) -> dict[str, Listed]:
+        """Everything whose URL starts with `prefix`, sorted by URL; nothing is no error.
+
+        Parameters
+        ----------
+        prefix : str
+            ``s3://bucket/`` or ``s3://bucket/some/folder/``.
+
+        Raises
+        ------
+        FetchError
+            ``bucket-missing``, ``access-denied``, ``listing-limit``, ``transfer-stalled`` …
+        EnvironmentProblem
+            ``network-unavailable``, ``s5cmd-missing``.
+        """
+        # s5cmd takes these for wildcards; what it then lists too much is left out.
+        pattern = re.split(r"[*?]", prefix, maxsplit=1)[0] + "*"
+        finished, listed = self._list([pattern])
+        error = self._failures(finished, {pattern: prefix}).get(pattern)
+        if error is None and finished.returncode != 0:
+            error = self._unaccounted(finished, prefix)
+        if error is not None and error.code != "object-missing":
+            raise error
+        return {url: listed[url] for url in sorted(listed) if url.startswith(prefix)}
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """The folders directly below a prefix that ends at a ``/``; errors as in `walk`."""
+        finished = self._run([f"ls {shlex.quote(prefix)}"])
+        error = self._failures(finished, {prefix: prefix}).get(prefix)
+        if error is not None and error.code != "object-missing":
+            raise error
+        lines = _json_lines(finished.stdout)
+        return tuple(sorted(str(line["key"]) for line in lines if line.get("type") == "directory"))
+
+    def _list(self, patterns: Iterable[str]) -> tuple[Finished, dict[str, Listed]]:
+        """What is there, by URL; folders' markers, whose names end at a ``/``, are left out."""
+        found: dict[str, Listed] = {}
+
+        def note(text: bytes) -> None:
+            for line in _json_lines(text):
+                url = str(line.get("key", ""))
+                if line.get("type") != "file" or url.endswith("/"):
+                    continue
+                if url in found or len(found) >= MOST_OBJECTS:
+                    why = "names an object twice" if url in found else f"names over {MOST_OBJECTS:,} objects"
+                    raise FetchError("listing-limit", f"The listing {why}: {url[:200]!r}.", url=url[:200])
+                found[url] = Listed(int(line.get("size", 0)), str(line.get("etag") or ""))
+
+        lines = [f"ls -e {shlex.quote(pattern)}" for pattern in patterns]
+        return self._run(lines, on_line=note, keeps_lines=False), found
 
     def copy(
         self,
@@ -191,9 +246,11 @@ class S5cmd:
         folders: Sequence[Path] = (),
         limit_bytes: int | None = None,
         on_line: Callable[[bytes], None] | None = None,
+        *,
+        keeps_lines: bool = True,
     ) -> Finished:
         o = self.options
-        command = [str(binary()), "--json", "--endpoint-url", o.endpoint or AWS_ENDPOINT]
+        command = [str(binary()), "--json", "--endpoint-url", o.endpoint or AMAZON]
         command += ["--retry-count", str(o.retries), "--numworkers", str(o.workers)]
         if o.anonymous:
             command.append("--no-sign-request")
@@ -206,10 +263,13 @@ class S5cmd:
             "".join(f"{line}\n" for line in lines).encode(),
             folders,
             stall_timeout_s=o.stall_timeout_s,
+            min_bytes_s=o.min_bytes_s,
             limit_bytes=limit_bytes,
             bandwidth_bytes_s=o.bandwidth_bytes_s,
             on_line=on_line,
+            keeps_lines=keeps_lines,
             cancel=self.cancel,
+            environment=child_environment(anonymous=o.anonymous),
         )
 
     def _failures(self, finished: Finished, urls: Mapping[str, str]) -> dict[str, SegtoolsError]:
@@ -225,8 +285,10 @@ class S5cmd:
 
     def _unaccounted(self, finished: Finished, url: str) -> SegtoolsError:
         if finished.is_stalled:
+            o = self.options
+            least = f"fewer than {o.min_bytes_s} bytes per second" if o.min_bytes_s else "no byte"
             return TransientFetchError(
-                "transfer-stalled", f"{url}: no byte for {self.options.stall_timeout_s:g} s.", url=url
+                "transfer-stalled", f"{url}: {least} arrived for {o.stall_timeout_s:g} s.", url=url
             )
         if finished.is_overrun:
             return TransientFetchError("size-mismatch", f"{url}: more bytes arrive than promised.", url=url)
@@ -253,9 +315,3 @@ def _json_lines(text: bytes) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
             except ValueError:  # a line cut off by our kill
                 continue
-
-
-def _etag_md5(etag: str | None) -> str | None:
-    """An S3 ETag without a dash is the MD5 of an object uploaded in one piece."""
-    text = (etag or "").strip('"').lower()
-    return text if len(text) == 32 and set(text) <= set("0123456789abcdef") else None

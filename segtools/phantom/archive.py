@@ -35,6 +35,7 @@ from segtools.phantom.anatomy import (
     label_map,
 )
 from segtools.terminology.concepts import Concept
+from segtools.terminology.licenses import is_noncommercial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -157,7 +158,7 @@ class _Archive:
         """Write one series; of each file only the first part `keep`."""
         contents = [_bytes(dataset) for dataset in datasets]
         contents = [content[: round(len(content) * keep)] for content in contents]
-        bucket = NONCOMMERCIAL_BUCKET if "NC" in collection.license_short_name else OPEN_BUCKET
+        bucket = NONCOMMERCIAL_BUCKET if is_noncommercial(collection.license_short_name) else OPEN_BUCKET
         place = f"{bucket}/{_uuid(*(md5(c, usedforsecurity=False).hexdigest() for c in contents))}"
         paths = tuple(f"{place}/{_uuid(dataset.SOPInstanceUID)}.dcm" for dataset in datasets)
         for path, content in zip(paths, contents, strict=True):

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from segtools.errors import MissingError, SpecError
 from segtools.resources import folder
 from segtools.select.cohort_spec import CohortSpec
-from segtools.terminology.snomed import near
+from segtools.terminology.names import close_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -160,7 +160,7 @@ def cohort_file(path: Path | str) -> Path:
     names = sorted(file.stem for file in cohorts.glob("*.yaml"))
     if str(path) in names:
         return cohorts / f"{path}.yaml"
-    hint = f"Did you mean {', '.join(close)}?" if (close := near(given.stem, names)) else None
+    hint = f"Did you mean {', '.join(close)}?" if (close := close_matches(given.stem, names)) else None
     raise MissingError("not-found", f"There is no cohort file {str(path)!r}.", hint=hint, name=str(path))
 
 
@@ -205,7 +205,7 @@ def _suggest(key: str, place: tuple[str | int, ...]) -> str:
         kinds = () if field is None else get_args(field.annotation) or (field.annotation,)
         model = next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
     known = set(getattr(model, "model_fields", {})) - {"name"}
-    close = near(key, known)
+    close = close_matches(key, known)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known are {', '.join(sorted(known))}" if known else ""

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from segtools.terminology.laterality import Laterality
+
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 _SCHEME = r"[A-Za-z0-9_]{1,16}"
 _VALUE = r"[A-Za-z0-9._^-]{1,64}"
 _SHORT_CODE = re.compile(rf"^({_SCHEME}):({_VALUE})(?:/(left|right|bilateral))?$")
 
-Side = Literal["left", "right", "bilateral"]
 _T = TypeVar("_T")
 
 
@@ -29,7 +30,7 @@ class Code(_Model):
 
     scheme: str = Field(pattern=f"^{_SCHEME}$", description="Coding Scheme Designator (0008,0102).")
     value: str = Field(pattern=f"^{_VALUE}$", description="Code Value (0008,0100), in quotes.")
-    laterality: Side | None = Field(None, description="Only this side of it.")
+    laterality: Laterality | None = Field(None, description="Only this side of it.")
 
     @property
     def key(self) -> str:
@@ -40,9 +41,19 @@ class Code(_Model):
         return f"{self.key}/{self.laterality}" if self.laterality else self.key
 
 
+def code_of(text: str) -> Code | None:
+    """The code that a text as ``SCT:64033007/left`` is; None for any other."""
+    found = _SHORT_CODE.match(text)
+    if found is None:
+        return None
+    return Code.model_validate({"scheme": found[1], "value": found[2], "laterality": found[3]})
+
+
 def _concept(value: Any) -> Any:
-    if isinstance(value, str) and (found := _SHORT_CODE.match(value)):
-        return Code.model_validate({"scheme": found[1], "value": found[2], "laterality": found[3]})
+    if isinstance(value, str):
+        return code_of(value) or value
+    if type(value) is int:
+        raise ValueError(f'{value} is a number; write a code with its scheme, as "SCT:{value}"')
     return value
 
 
@@ -157,7 +168,7 @@ class CohortSpec(_Model):
     )
     categories: _ManyOf[_Concept] = Field((), description="Segmented property categories.")
     regions: _ManyOf[_Concept] = Field((), description="Anatomic regions.")
-    laterality: _ManyOf[Side] = Field((), description="Sides, from a type or region modifier.")
+    laterality: _ManyOf[Laterality] = Field((), description="Sides, from a type or region modifier.")
     algorithm_types: _ManyOf[Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]] = ()
     algorithm_names: _ManyOf[_Name] = Field((), description="SegmentAlgorithmName, exactly as written.")
     licenses: _ManyOf[_Name] = Field((), description="Short names, as `CC BY 4.0`.")

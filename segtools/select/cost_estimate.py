@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from segtools.terminology.licenses import is_noncommercial
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -134,11 +136,6 @@ def plan(selection: Selection, spec: CohortSpec, rates: Rates | None = None) -> 
         collections=_counts(series, "collection_id"),
         warnings=selection.warnings,
     )
-
-
-def is_noncommercial(license_name: str) -> bool:
-    """Whether a licence's short name, as ``CC BY-NC 4.0``, forbids commercial use."""
-    return "NC" in license_name.upper().replace("-", " ").split()
 
 
 def _counts(series: pa.Table, column: str) -> dict[str, int]:

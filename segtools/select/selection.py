@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from segtools import schema
 from segtools.errors import QueryError, SelectError, SpecError
 from segtools.select.cohort_spec import Code, CohortSpec
-from segtools.select.concept_keys import PREFIXES, Concepts, code_keys, require_segments
+from segtools.select.concept_keys import PREFIXES, Concepts, Keys, code_keys, require_segments
 from segtools.select.engines.base import Result, check_columns
 from segtools.select.engines.sources import Sources
 from segtools.select.sql.library import Library, Query, load_query
 from segtools.select.sql.statement import CHOSEN
-from segtools.terminology.snomed import near
+from segtools.terminology.names import close_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,12 +205,7 @@ class _Run:
             values["sample_seed"] = spec.sample.seed
         if facts.idc_version is not None:
             values["idc_version"] = facts.idc_version
-        for name, keys in self.concept_keys(session).items():
-            values[name] = [key for key in keys if "/" not in key]
-            if name != "categories":
-                values[f"sided_{name}"] = [key for key in keys if "/" in key]
-                codes = (key.partition(":")[2].partition("/")[0] for key in keys)
-                values[f"{name.removesuffix('s')}_codes"] = list(dict.fromkeys(codes))
+        values |= self.concept_values(session)
         self.values = values
         if spec.query is not None:
             self.use_query(session)
@@ -230,24 +225,33 @@ class _Run:
                 f"The table `segmentations` lacks {', '.join(sorted(missing))}; they read as null."
             )
 
-    def concept_keys(self, session: Session) -> dict[str, list[str]]:
-        """Names and codes as keys; only names (and labels) need to ask the tables."""
+    def concept_values(self, session: Session) -> dict[str, Any]:
+        """Values for names and codes; only names need to ask the tables."""
         wanted = {name: getattr(self.spec, name) for name in PREFIXES}
         named = any(isinstance(item, str) for items in wanted.values() for item in items)
         concepts = Concepts.read(session, self.library) if named else None
-        keys: dict[str, list[str]] = {}
+        values: dict[str, Any] = {"by_structure": bool(self.spec.structures)}
         for name, items in wanted.items():
             found = [
-                key
+                code_keys(item)
+                if concepts is None and isinstance(item, Code)
+                else _keys(concepts, name, item)
                 for item in items
-                for key in (
-                    code_keys(item)
-                    if concepts is None and isinstance(item, Code)
-                    else _keys(concepts, name, item)
-                )
             ]
-            keys[name] = list(dict.fromkeys(found))
-        return keys
+            keys = list(dict.fromkeys(key for item in found for key in item.codes))
+            values[name] = [key for key in keys if "/" not in key]
+            if name == "categories":
+                continue
+            values[f"sided_{name}"] = [key for key in keys if "/" in key]
+            codes = [key.partition(":")[2].partition("/")[0] for key in keys]
+            named_keys = list(dict.fromkeys(key for item in found for key in item.concepts))
+            if named_keys:
+                assert concepts is not None  # noqa: S101 - only names have concept keys
+                values["structure_concepts"] = named_keys
+                of_names = concepts.type_codes(named_keys)
+                codes = [*codes, *of_names] if of_names else []
+            values[f"{name.removesuffix('s')}_codes"] = list(dict.fromkeys(codes))
+        return values
 
     def use_query(self, session: Session) -> None:
         assert self.spec.query is not None  # noqa: S101 - the caller asked
@@ -308,7 +312,7 @@ class _Run:
         for name, prefix in PREFIXES.items():
             found = _segment_keys(segments, prefix)
             for item in getattr(self.spec, name):
-                if not isinstance(item, Code) or not found.isdisjoint(code_keys(item)):
+                if not isinstance(item, Code) or not found.isdisjoint(code_keys(item).codes):
                     continue
                 concepts = concepts or Concepts.read(session, self.library)
                 concepts.keys(name, item)
@@ -346,7 +350,7 @@ class _Run:
         }
 
 
-def _keys(concepts: Concepts | None, name: str, item: Code | str) -> list[str]:
+def _keys(concepts: Concepts | None, name: str, item: Code | str) -> Keys:
     assert concepts is not None  # noqa: S101 - read wherever a name is given
     return concepts.keys(name, item)
 
@@ -368,7 +372,7 @@ def _segment_keys(segments: pa.Table | None, prefix: str) -> set[str]:
 
 
 def _unknown_term(name: str, item: str, known: set[str]) -> SelectError:
-    close = near(item, known)
+    close = close_matches(item, known)
     code = "unknown-collection" if name in ("collections", "analysis_results") else "no-match"
     what = {"collections": "collection", "analysis_results": "analysis result", "licenses": "licence"}[name]
     hint = f"Did you mean {', '.join(close)}?" if close else f"There are {', '.join(sorted(known)[:20])}."

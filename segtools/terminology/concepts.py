@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    pass
+from typing import NamedTuple, Protocol
 
 
 class Concept(NamedTuple):

@@ -173,7 +173,7 @@ def test_a_claimed_number_of_frames_takes_no_memory():
         ds.NumberOfFrames = 2**31 - 1
         del ds.PerFrameFunctionalGroupsSequence
 
-    table = read_frames(open_structure(SegFactory.of_masks(masks(), edit=claim).build()))
+    table = read_frames(open_structure(SegFactory.of_masks(masks(), edit=claim).build()), 2**31 - 1)
     assert table.count == 2**31 - 1
     assert table.position.strides[0] == 0  # one row, seen two thousand million times
 

@@ -135,7 +135,7 @@ def test_bits_under_eight_bits():
     np.testing.assert_array_equal(stack(frames), masks)
     with pytest.raises(CorruptSegError, match="14 bytes, 105 are needed") as caught:
         opened(bits_of(masks), describe(masks.shape, bits=8, kind="LABELMAP"))
-    assert caught.value.code == "truncated"
+    assert caught.value.code == "frame-count-mismatch"
 
 
 @pytest.mark.parametrize("big_endian", [False, True])
@@ -173,7 +173,7 @@ def test_cut_short(shape, seed, data):
     cut = data.draw(st.integers(0, len(value) - 1))
     with pytest.raises(CorruptSegError) as caught:
         opened(value[:cut], describe(shape))
-    assert caught.value.code == "truncated"
+    assert caught.value.code == "frame-count-mismatch"
     whole = cut * 8 // (shape[1] * shape[2])
     if whole:
         frames, codes = opened(value[:cut], describe(shape), strict_length=False)
@@ -228,7 +228,7 @@ def test_claims_allocate_nothing(bits):
     """The largest frames and numbers a header can state, in two bytes."""
     with pytest.raises(CorruptSegError) as caught:
         opened(b"\1\0", describe((2**31 - 1, 65535, 65535), bits, segment_of_frame=np.zeros(3)))
-    assert caught.value.code == "truncated"
+    assert caught.value.code == "frame-count-mismatch"
 
 
 def test_undefined_length_is_for_encapsulated_data():

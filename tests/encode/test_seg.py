@@ -220,7 +220,7 @@ def test_what_makes_no_segmentation_is_refused(change: dict, says: str, source: 
 
 def test_small_jpeg_2000_is_refused(source: list[Dataset]) -> None:
     small = Grid((2, 8, 8), AFFINE)
-    with pytest.raises(UsageError, match="JPEG 2000 needs 32"):
+    with pytest.raises(UsageError, match=r"JPEG 2000 .* needs 32"):
         encode(
             np.ones((2, 8, 8), np.uint8),
             small,

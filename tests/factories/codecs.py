@@ -86,6 +86,52 @@ def jpeg_lossless(pixels: np.ndarray, bits: int) -> bytes:
     return bytes(jpeg_ls.encode_buffer(source, rows, columns, 1, max(bits, 8)))
 
 
+def jpeg_process_14(pixels: np.ndarray, bits: int, predictor: int = 1) -> bytes:
+    """A JPEG Lossless stream (ISO/IEC 10918-1 annex H): 17 Huffman codes of 5 bits each, 0 to 16."""
+    precision = 16 if bits == 16 else 8
+    rows, columns = pixels.shape
+    table = bytes([0, 0, 0, 0, 17, *[0] * 11, *range(17)])
+    start = struct.pack(">BHHB3B", precision, rows, columns, 1, 1, 0x11, 0)
+    head = _segment(0xC4, b"\0" + table) + _segment(0xC3, start)
+    scan = _segment(0xDA, bytes([1, 1, 0, predictor, 0, 0]))
+    values, digits = pixels.astype(int), []
+    for y in range(rows):
+        for x in range(columns):
+            difference = (values[y, x] - _predict(values, y, x, predictor, precision) + 32767) % 65536 - 32767
+            size = int(abs(difference)).bit_length()
+            digits.append(f"{size:05b}")
+            if 0 < size < 16:
+                digits.append(f"{difference if difference > 0 else difference + (1 << size) - 1:0{size}b}")
+    text = "".join(digits)
+    text += "1" * (-len(text) % 8)
+    data = int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\0")
+    return b"\xff\xd8" + head + scan + data + b"\xff\xd9"
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def _predict(values: np.ndarray, y: int, x: int, predictor: int, precision: int) -> int:
+    """Table H.1 and H.1.1: the middle first, then the line above or the voxel before."""
+    if y == 0 or x == 0:
+        return int(values[y, x - 1] if x else values[y - 1, x] if y else 1 << (precision - 1))
+    a, b, c = int(values[y, x - 1]), int(values[y - 1, x]), int(values[y - 1, x - 1])
+    return (a, b, c, a + b - c, a + (b - c >> 1), b + (a - c >> 1), a + b >> 1)[predictor - 1]
+
+
+def jpeg_baseline(pixels: np.ndarray, bits: int) -> bytes:
+    """A baseline JPEG stream of the best quality: not exact."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    assert bits == 8
+    out = BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=100)
+    return out.getvalue()
+
+
 HTJ2K_PIXELS = (np.multiply.outer(np.arange(16), np.arange(18)) % 7 < 2).astype(np.uint8)
 """What `HTJ2K_FRAME` decodes to."""
 
@@ -113,6 +159,10 @@ ENCODERS = {
     "1.2.840.10008.1.2.4.90": jpeg_2000,
     "1.2.840.10008.1.2.4.91": jpeg_2000,
     "1.2.840.10008.1.2.4.80": jpeg_lossless,
+    "1.2.840.10008.1.2.4.57": jpeg_process_14,
+    "1.2.840.10008.1.2.4.70": jpeg_process_14,
+    "1.2.840.10008.1.2.4.50": jpeg_baseline,
+    "1.2.840.10008.1.2.4.51": jpeg_baseline,
 }
 
 

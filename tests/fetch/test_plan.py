@@ -2,80 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from segtools.errors import FetchError
 from segtools.fetch.plan import plan_series
-from segtools.objectstore.urls import local_path, safe_url
 from segtools.series import RemoteObject
-
-GOOGLE = "https://storage.googleapis.com"
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "bucket/key",
-        "s3://",
-        "s3://bucket",
-        "s3://bucket/",
-        "s3:///key",
-        "s3://-b-/key",
-        "s3://bucket/../other/key",
-        "s3://bucket//etc/passwd",
-        "s3://bucket/key\nrm s3://bucket/*",
-        "s3://bucket/key\0",
-        "s3://bucket/key\u202egnp.dcm",
-        "gs://bucket/key",
-        "https://example.org/key",
-        "ftp://bucket/key",
-        "file://host/share/key",
-        "file://relative/path",
-        "file:///a/../../etc/passwd",
-        "file:///a/%2e%2e/etc/passwd",
-        "file:///a%00b",
-        "file:///a?b",
-        "/etc/passwd",
-        "--endpoint-url=http://evil",
-    ],
-)
-def test_what_is_refused(url):
-    with pytest.raises(FetchError) as caught:
-        safe_url(url)
-    assert caught.value.code == "unsafe-url"
-
-
-@pytest.mark.parametrize("url", ["s3://bucket/folder/", "s3://bucket/a b'\"$x.dcm", "file:///a%20b/c.dcm"])
-def test_what_passes_unchanged(url):
-    assert safe_url(url) == url
-
-
-def test_the_wildcard_of_idc_is_a_folder():
-    assert safe_url("s3://idc-open-data/uuid/*") == "s3://idc-open-data/uuid/"
-
-
-@pytest.mark.parametrize(
-    ("aws", "gcs"),
-    [
-        ("idc-open-data", "idc-open-data"),
-        ("idc-open-data-two", "idc-open-idc1"),
-        ("idc-open-data-cr", "idc-open-cr"),
-        ("my-own", "my-own"),
-    ],
-)
-def test_buckets_have_the_name_of_the_endpoint(aws, gcs):
-    assert safe_url(f"s3://{aws}/u/k.dcm", GOOGLE) == f"s3://{gcs}/u/k.dcm"
-    assert safe_url(f"s3://{gcs}/u/k.dcm", None) == f"s3://{aws}/u/k.dcm"
-    assert safe_url(f"s3://{gcs}/u/k.dcm", "https://s3.eu-west-1.amazonaws.com") == f"s3://{aws}/u/k.dcm"
-    assert safe_url(f"s3://{aws}/u/k.dcm", "http://127.0.0.1:9000") == f"s3://{aws}/u/k.dcm"
-
-
-def test_local_paths_are_unquoted():
-    assert local_path("file:///a%20b/%C3%BC.dcm") == Path("/a b/ü.dcm")
-    assert local_path(Path("/a b/ü#?.dcm").as_uri()) == Path("/a b/ü#?.dcm")
 
 
 def test_a_prefix_with_wildcards_is_not_listed(select, tmp_path):

@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.s3_endpoint import serve_folder
-from segtools.errors import EnvironmentProblem, FetchError, SpecError
+from segtools.errors import EnvironmentProblem, FetchError, UsageError
 from segtools.index import bucket_archive, build_index
 from segtools.phantom.archive import OPEN_BUCKET
+from tests.factories.faulty_s3 import FaultyS3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,19 +82,69 @@ def test_what_cannot_be_listed(endpoint: str, tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    monkeypatch = pytest.MonkeyPatch()
-    with monkeypatch.context() as patch:
-        patch.setattr(bucket_archive, "TRIES", 1)
-        with pytest.raises(EnvironmentProblem) as refused:
-            build_index("s3://bucket", tmp_path, endpoint=nobody)
+    with pytest.raises(EnvironmentProblem) as refused:
+        build_index("s3://bucket", tmp_path, endpoint=nobody)
     assert refused.value.code == "network-unavailable"
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("url", "endpoint_url"), [("s3://", None), ("s3://b", "file:///etc"), ("s3://b", "host:80")]
+    ("url", "endpoint_url", "code"),
+    [
+        ("s3://", None, "unsafe-url"),
+        ("s3://bucket/a//b", None, "unsafe-url"),
+        ("http://host/bucket", None, "unsafe-url"),
+        ("s3://bucket", "file:///etc", "settings-invalid"),
+        ("s3://bucket", "host:80", "settings-invalid"),
+    ],
 )
-def test_addresses_that_are_none(url: str, endpoint_url: str | None, tmp_path: Path) -> None:
-    with pytest.raises(SpecError) as caught:
+def test_addresses_that_are_none(url: str, endpoint_url: str | None, code: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
         build_index(url, tmp_path, endpoint=endpoint_url)
-    assert caught.value.code == "settings-invalid"
+    assert caught.value.code == code
+
+
+def test_names_that_are_no_paths_cost_their_own_row(seg_bytes: Callable[..., bytes], tmp_path: Path) -> None:
+    """One odd key once ended the listing of the whole bucket."""
+    good, odd = seg_bytes("a"), seg_bytes("b")
+    with FaultyS3(
+        {"bucket/p/good #1%.dcm": good, "bucket/p/a//b.dcm": odd, "bucket/p/x/../y.dcm": odd}
+    ) as s3:
+        report = build_index("s3://bucket/p", tmp_path, endpoint=s3.url)
+    assert report.series == 1
+    assert {(skipped.path, skipped.code) for skipped in report.skipped} == {
+        ("a//b.dcm", "unsafe-url"),
+        ("x/../y.dcm", "unsafe-url"),
+    }
+
+
+@pytest.mark.parametrize("answers_ranges", [True, False])
+def test_a_loopback_bucket_needs_no_proxy(
+    seg_bytes: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers_ranges: bool
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(
+            name, "socks5://127.0.0.1:1" if name.lower() == "all_proxy" else "http://127.0.0.1:1"
+        )
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    (tmp_path / "served" / "bucket").mkdir(parents=True)
+    (tmp_path / "served" / "bucket" / "a.dcm").write_bytes(seg_bytes())
+    if answers_ranges:
+        with FaultyS3({"bucket/a.dcm": seg_bytes()}) as s3:
+            report = build_index("s3://bucket", tmp_path / "out", endpoint=s3.url)
+    else:
+        with serve_folder(tmp_path / "served") as endpoint:
+            report = build_index("s3://bucket", tmp_path / "out", endpoint=endpoint)
+    assert (report.series, report.skipped) == (1, ())
+
+
+def test_an_object_that_changes_or_trickles_costs_its_own_row(
+    seg_bytes: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_archive, "TIMEOUT_S", 1)
+    with FaultyS3({"bucket/a.dcm": seg_bytes("a"), "bucket/b.dcm": seg_bytes("b")}) as s3:
+        s3.faults["bucket/a.dcm"] = ["trickle"] * 99
+        report = build_index("s3://bucket", tmp_path, endpoint=s3.url)
+    assert report.series == 1
+    assert [(skipped.path, skipped.code) for skipped in report.skipped] == [("a.dcm", "network-unavailable")]

@@ -9,7 +9,6 @@ import pytest
 from segtools.errors import DatasetError
 from segtools.report import summary
 from segtools.report.summary import Structure, summarize
-from segtools.terminology.licenses import is_noncommercial
 from tests.report.rows import finding_row, segment_row, series_row, write_dataset
 
 
@@ -164,19 +163,3 @@ def test_a_table_that_lacks_a_column(dataset):
     pq.write_table(pa.table({"seg_series_uid": ["1.2.3"]}), opened.table_path("segments"))
     with pytest.raises(DatasetError, match="structure"):
         summarize(opened)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("CC BY-NC 4.0", True),
-        ("CC BY-NC-SA 3.0", True),
-        ("cc by nc", True),
-        ("CC BY 4.0", False),
-        ("NCI Data Usage Policy", False),
-        ("", False),
-        (None, False),
-    ],
-)
-def test_noncommercial_licenses(name, expected):
-    assert is_noncommercial(name) is expected

@@ -15,7 +15,7 @@ from segtools.run.executors.base import ExecutorOptions
 from segtools.run.executors.scheduler import run_batches
 from segtools.run.pipeline import Pipeline, PipelineOptions
 from segtools.run.scratch import Canceled
-from tests.fetch.faulty_s3 import FaultyS3
+from tests.factories.faulty_s3 import FaultyS3
 from tests.run.pipeline_work import Observe
 
 SIZE = 20_000

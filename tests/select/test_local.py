@@ -26,7 +26,7 @@ from segtools.select import (
     structures,
 )
 from segtools.select.engines.duckdb import LocalEngine
-from segtools.terminology.snomed import near
+from segtools.terminology.names import close_matches
 from tests.select.world import (
     LIVER,
     SEG,
@@ -182,7 +182,7 @@ def test_partial_matches_are_warned_of(local: LocalEngine) -> None:
 def test_structures_are_listed_and_found(local: LocalEngine) -> None:
     rows = structures(Sources(idc=False), local, "kidny", 25).to_pylist()
     assert {row["structure"] for row in rows} == {"kidney_left", "kidney_right"}
-    assert near("liverr", ["Liver", "Spleen"]) == ["Liver"]
+    assert close_matches("liverr", ["Liver", "Spleen"]) == ["Liver"]
 
 
 def query(folder: Path, sql: str, columns: str = "seg_series_uid: STRING", parameters: str = "{}") -> Path:

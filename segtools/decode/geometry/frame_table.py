@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 NO_SEGMENT, SEVERAL_SEGMENTS = -1, -2
 _DECIMAL_BYTES = 64
 """Longest number of a DS taken seriously; PS3.5 6.2 allows 16 bytes, some writers use more."""
-NUMBER_OF_FRAMES = 0x00280008
-MAX_FRAMES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class FrameTable:
     Attributes
     ----------
     count : int
-        Frames: NumberOfFrames reconciled with the functional groups.
+        Frames.
     position : (F, 3) float64 ndarray, mm
         ImagePositionPatient (0020,0032), LPS+.
     quantum_mm : float, mm
@@ -79,6 +77,10 @@ class FrameTable:
             **{name: getattr(self, name)[frames] for name in _COLUMNS},
         )
 
+    def none(self) -> FrameTable:
+        """No row, and nothing to say about the missing groups."""
+        return replace(self.take(np.zeros(0, np.int64)), findings=())
+
     @staticmethod
     def concatenate(tables: list[FrameTable]) -> FrameTable:
         """Rows of several tables, one behind the other."""
@@ -105,8 +107,14 @@ _COLUMNS = (
 )
 
 
-def read_frames(structure: Structure) -> FrameTable:
+def read_frames(structure: Structure, count: int | None = None) -> FrameTable:
     """Frames that a file describes.
+
+    Parameters
+    ----------
+    structure : Structure
+    count : int, optional
+        Rows of the table; default: the items of PerFrameFunctionalGroupsSequence.
 
     Raises
     ------
@@ -114,7 +122,9 @@ def read_frames(structure: Structure) -> FrameTable:
         ``truncated``, ``malformed-structure``, ``too-deep``.
     """
     own = structure.per_frame
-    count, findings = _frame_count(structure, own)
+    if count is None:
+        count = own.count if own is not None else 1
+    findings: list[Finding] = []
     shared = _shared(structure)
     source = _Source(structure, own, shared, count)
     position, quantum = source.decimals(functional_groups.POSITION, 3)
@@ -135,26 +145,6 @@ def read_frames(structure: Structure) -> FrameTable:
         is_slide=source.has(functional_groups.SLIDE_COLUMN),
         findings=tuple(findings),
     )
-
-
-def _frame_count(structure: Structure, own: Items | None) -> tuple[int, list[Finding]]:
-    """NumberOfFrames (0028,0008), reconciled: the smaller of what is stated and what is described."""
-    stated = structure.integer(NUMBER_OF_FRAMES)
-    described = own.count if own is not None and own.count else None
-    if stated is not None and 0 < stated <= MAX_FRAMES and stated == (described or stated):
-        return stated, []
-    # Absent, or 0, is 1 (PS3.3 C.7.6.6 asks for it; writers of single planes leave it out).
-    usable = min(stated, MAX_FRAMES) if stated is not None and stated > 0 else 1
-    count = usable if described is None else min(usable, described)
-    finding = Finding(
-        "frame-count-repaired",
-        f"NumberOfFrames (0028,0008) is {'absent' if stated is None else stated}, functional groups "
-        f"describe {described or 'none'}; {count} are read.",
-        observed=str(stated),
-        expected=str(described),
-        tag="(0028,0008)",
-    )
-    return count, [finding]
 
 
 def _shared(structure: Structure) -> Items | None:

@@ -116,6 +116,20 @@ def place(table: FrameTable, rows: int, columns: int, policy: Policy = "tolerant
     )
 
 
+def place_nothing(rows: int, columns: int, grid: Grid | None) -> Placement:
+    """Place no frames at all: on `grid`, else on a single slice without a place in space."""
+    nowhere = np.zeros(0, np.int64)
+    if grid is not None:
+        return Placement(grid, nowhere, ())
+    finding = Finding(
+        "no-spatial-information",
+        "There is no frame to tell where the grid lies: one slice, identity orientation, origin 0 and "
+        "spacing 1 mm stand in, and mean nothing.",
+        tag="(0020,0032)",
+    )
+    return Placement(Grid((1, rows, columns), np.eye(4)), nowhere, (finding,))
+
+
 def orientation_groups(table: FrameTable) -> Ints:
     """(F,) int64: index of the distinct orientation of each frame, in order of first mention."""
     if (table.orientation == table.orientation[:1]).all():

@@ -62,7 +62,7 @@ def decode_voxels(
         ``memory-limit``, ``bit-field-mask``.
     """
     there = frames < instance.frames.count  # fewer where a truncated PixelData was accepted
-    if instance.kind == "LABELMAP":
+    if instance.kind == "LABELMAP" and table.count:
         return _label_map(instance, frames[there], placement, there, wanted, max_bytes)
     segments, findings = _declared(instance, table)
     if wanted is not None:
@@ -79,7 +79,7 @@ def decode_voxels(
         _UINT8 if highest <= 255 else _UINT16,
         max_bytes,
     )
-    if instance.kind == "FRACTIONAL":
+    if instance.kind == "FRACTIONAL" and table.count:
         fractions = _fractions(instance, plan, clip_fractions)
         if isinstance(fractions, Finding):
             findings.append(fractions)

@@ -151,13 +151,18 @@ def unpack(bits: Bytes, start: int, shape: tuple[int, int]) -> Bytes:
 
 
 def too_short(description: PixelDescription, have: int, need: int, whole: int, strict: bool) -> Finding:
-    """Make the finding ``truncated-frames``; raise ``truncated`` where `strict` or nothing is left."""
+    """Make the finding ``truncated-frames``; raise where `strict` or nothing is left.
+
+    The value is whole as it stands: the writer wrote fewer frames, so fetching again would not help.
+    """
     message = (
         f"{PIXEL_DATA} has {have} bytes, {need} are needed for {description.frame_count} frames of "
         f"{description.rows} × {description.columns} voxels with {description.bits_allocated} bits"
     )
     if strict or not whole:
-        raise CorruptSegError("truncated", f"{message}.", tag="(7FE0,0010)", observed=have, expected=need)
+        raise CorruptSegError(
+            "frame-count-mismatch", f"{message}.", tag="(7FE0,0010)", observed=have, expected=need
+        )
     return Finding(
         "truncated-frames",
         f"{message}; {whole} frames are whole.",

@@ -1,4 +1,4 @@
-"""What a JPEG 2000 or JPEG-LS codestream says of itself, read without decoding it."""
+"""What a JPEG 2000, JPEG-LS or JPEG codestream says of itself, read without decoding it."""
 
 from __future__ import annotations
 
@@ -50,13 +50,29 @@ def _codestream(data: bytes) -> int:
 
 def jpegls_header(data: bytes) -> JpegHeader | None:
     """Image size of a JPEG-LS codestream (ISO/IEC 14495-1 C.2.2); None where there is no SOF55."""
+    return jpeg_header(data, frozenset({0xF7}))
+
+
+def jpeg_header(data: bytes, starts_of_frame: frozenset[int]) -> JpegHeader | None:
+    """Image size after the first frame header (ISO/IEC 10918-1 B.2.2) with one of the markers given.
+
+    ``ff c3 | 00 0b | 08 | 00 22 | 00 25 | 01 | 01 11 00`` is SOF3, 11 bytes, 8 bits per sample, 34 rows,
+    37 columns, 1 component. None where there is none before the scan.
+
+    Parameters
+    ----------
+    data : bytes
+        A codestream from SOI on.
+    starts_of_frame : frozenset of int
+        Second bytes of the markers, such as 0xC3.
+    """
     if data[:2] != b"\xff\xd8":
         return None
     position = 2
     while position + 10 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         size = int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker == 0xF7:
+        if marker in starts_of_frame:
             precision, rows, columns, components = struct.unpack_from(">BHHB", data, position + 4)
             return JpegHeader(rows, columns, components, precision, signed=False)
         if marker == 0xFF:

@@ -53,9 +53,9 @@ def open_frames(
     check_description(description)
     if description.transfer_syntax_uid in NATIVE:
         return open_native(buffer, element, description, strict_length)
-    from segtools.decode.pixels import codecs  # only files that are compressed pay for it
+    from segtools.decode.pixels import encoded_frames  # only files that are compressed pay for it
 
-    return codecs.open_encapsulated(
+    return encoded_frames.open_encapsulated(
         buffer,
         element,
         description,

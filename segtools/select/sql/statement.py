@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segtools.errors import QueryError
 from segtools.select.sql.constant_folding import settle
-from segtools.terminology.snomed import near
+from segtools.terminology.names import close_matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -158,7 +158,7 @@ def _expand(
             elif name in library:
                 depend(name, part)
             else:
-                close = near(name, library)
+                close = close_matches(name, library)
                 raise _invalid(
                     part, f"unknown table {name!r}" + (f" (near: {', '.join(close)})" if close else "")
                 )

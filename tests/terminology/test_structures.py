@@ -11,7 +11,8 @@ from segtools.decode.volume import Segment
 from segtools.terminology.color import cielab_to_srgb, color_hex
 from segtools.terminology.concepts import Concept
 from segtools.terminology.laterality import laterality
-from segtools.terminology.structures import slug, structure
+from segtools.terminology.names import slug
+from segtools.terminology.structures import structure
 
 ANATOMY = Concept("123037004", "SCT", "Anatomical Structure")
 OLD_ANATOMY = Concept("T-D000A", "SRT", "Anatomical Structure")

@@ -30,7 +30,9 @@ class FaultyS3:
         By ``bucket/key``.
     faults : dict of str to list of str
         By ``bucket/key`` (GET) or ``bucket?list``: one per request, in order; ``"ok"`` is none, the
-        others are an HTTP status, ``reset``, ``truncate``, ``corrupt``, ``stall`` or ``drip``.
+        others are an HTTP status, ``reset``, ``truncate``, ``corrupt``, ``stall``, ``drip`` (eight
+        pieces) or ``trickle`` (a byte at a time); of a listing also ``repeat`` (the same page again)
+        and ``endless`` (always another page).
     etags : dict of str to str
         Where it is not the MD5.
     page_size : int
@@ -133,6 +135,15 @@ class _Handler(BaseHTTPRequestHandler):
         )
         more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{end}</NextContinuationToken>"
         tail = more if end < len(keys) else "<IsTruncated>false</IsTruncated>"
+        if fault in ("repeat", "endless"):
+            token = f"{start + 1}" if fault == "repeat" else f"{start + self.s3.page_size}"
+            tail = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>"
+            more_names = range(start, start + self.s3.page_size) if fault == "endless" else range(1)
+            contents = "".join(
+                f"<Contents><Key>{escape(prefix.partition('/')[2])}{n:09d}</Key><Size>1</Size>"
+                "<ETag>x</ETag><LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+                for n in more_names
+            )
         page_text = f"<ListBucketResult>{contents}{tail}</ListBucketResult>"
         return self._answer(200, page_text.encode(), fault=fault)
 
@@ -173,6 +184,11 @@ class _Handler(BaseHTTPRequestHandler):
             elif fault == "stall":
                 self.wfile.write(body[:half])
                 self.s3.stopping.wait()
+            elif fault == "trickle":
+                for start in range(len(body)):
+                    self.wfile.write(body[start : start + 1])
+                    if self.s3.stopping.wait(0.1):
+                        break
             elif fault == "drip":
                 for start in range(0, len(body), max(1, len(body) // 8)):
                     self.wfile.write(body[start : start + max(1, len(body) // 8)])

@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from flows.s3_endpoint import serve_folder
-from segtools.errors import EnvironmentProblem
+from segtools.errors import EnvironmentProblem, FetchError
 from segtools.fetch.transfer import fetch_batch
-from segtools.objectstore.process import run_group
+from segtools.objectstore.environment import child_environment
 from segtools.objectstore.s5cmd import FetchOptions, S5cmd, binary
 from segtools.objectstore.s5cmd_errors import classify
-
-
-def _processes_of(folder: Path) -> list[int]:
-    """Processes whose working directory is `folder`, or which have a file open below it."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            links = [str(fd.readlink()) for fd in (process / "fd").iterdir()]
-        except OSError:
-            continue
-        if any(link.startswith(str(folder)) for link in links) and int(process.name) != os.getpid():
-            found.append(int(process.name))
-    return found
-
-
-def _until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
+from tests.factories.processes import processes_of, until
 
 
 def test_the_binary_is_no_python_wrapper():
@@ -79,7 +58,7 @@ def test_cancel_ends_a_transfer_at_once(s3, options, select, tmp_path):
     (fetched,) = fetch_batch([select("large")], tmp_path, options, cancel)
     assert time.monotonic() - start < options.stall_timeout_s
     assert "canceled" in fetched.error.message
-    assert _processes_of(tmp_path) == []
+    assert processes_of(tmp_path) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the leash is the Linux kernel's")
@@ -91,47 +70,11 @@ def test_s5cmd_dies_with_a_killed_parent(s3, tmp_path):
         f"[('s3://bucket/large/d.dcm', Path({str(tmp_path / 'd.dcm')!r}))])"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
-    _until(lambda: _processes_of(tmp_path))
+    until(lambda: processes_of(tmp_path))
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    _until(lambda: not _processes_of(tmp_path))
+    until(lambda: not processes_of(tmp_path))
     assert not (tmp_path / "d.dcm").exists()
-
-
-def test_the_whole_group_is_killed(tmp_path):
-    """Also what the child itself started."""
-    log = tmp_path / "log"
-    script = f"exec 3>{log}; sleep 100 & sleep 100; wait".encode()
-    finished = run_group(["sh"], script, [], stall_timeout_s=0.3)
-    assert finished.is_stalled
-    assert finished.returncode is None
-    _until(lambda: not _processes_of(tmp_path))
-
-
-def test_output_and_growth_are_progress(tmp_path):
-    script = b"for i in 1 2 3 4 5 6; do sleep 0.2; echo $i; done"
-    assert run_group(["sh"], script, [], stall_timeout_s=0.9).stdout == b"1\n2\n3\n4\n5\n6\n"
-    script = f"for i in 1 2 3 4 5 6; do sleep 0.2; echo $i >> {tmp_path}/x; done; echo end".encode()
-    assert run_group(["sh"], script, [tmp_path], stall_timeout_s=0.9).stdout == b"end\n"
-
-
-def test_large_output_on_both_pipes_does_not_block():
-    script = b"yes out | head -c 3000000; yes err | head -c 3000000 >&2; exit 3"
-    finished = run_group(["sh"], script, [], stall_timeout_s=20)
-    assert (len(finished.stdout), len(finished.stderr), finished.returncode) == (3_000_000, 3_000_000, 3)
-
-
-def test_the_pace_is_kept(tmp_path):
-    script = f"for i in $(seq 40); do head -c 100000 /dev/zero >> {tmp_path}/x; sleep 0.01; done".encode()
-    start = time.monotonic()
-    run_group(["sh"], script, [tmp_path], stall_timeout_s=20, bandwidth_bytes_s=4_000_000)
-    assert time.monotonic() - start > 0.7  # 4 MB at 4 MB/s, less what the last tick overshoots
-
-
-def test_a_command_that_is_not_there():
-    with pytest.raises(EnvironmentProblem) as caught:
-        run_group(["/no/such/binary"], b"", [], stall_timeout_s=1)
-    assert caught.value.code == "s5cmd-missing"
 
 
 @pytest.mark.parametrize(
@@ -174,3 +117,66 @@ def test_a_full_disk_ends_the_run_not_the_series(s3, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("disk-full\n", "")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_one_byte_at_a_time_is_no_progress(s3, options, select, tmp_path, is_listed):
+    """Neither an object that trickles in nor a listing that does is waited for without end."""
+    s3.faults["bucket?list" if is_listed else "bucket/large/d.dcm"] = ["trickle"] * 9
+    quick = replace(options, stall_timeout_s=1.0, attempts=1, retries=0)
+    (fetched,) = fetch_batch([select("large", is_listed=is_listed)], tmp_path, quick)
+    assert fetched.error.code == "transfer-stalled"
+    assert "1024 bytes per second" in fetched.error.message
+
+
+@pytest.mark.parametrize("fault", ["repeat", "endless"])
+def test_pages_without_end_are_ended(s3, options, monkeypatch, fault):
+    monkeypatch.setattr("segtools.objectstore.s5cmd.MOST_OBJECTS", 5000)
+    s3.faults["bucket?list"] = [fault] * 100_000
+    with pytest.raises(FetchError) as caught:
+        S5cmd(options).walk("s3://bucket/one/")
+    assert caught.value.code == "listing-limit"
+    with pytest.raises(FetchError):
+        S5cmd(options).list(["s3://bucket/one/"])
+
+
+def test_a_walk_takes_names_that_are_no_paths(s3, options):
+    names = ["a//b", "/c", "d/../e", "f*g", "h?i", "j k", "ü", "marker/", "new\nline"]
+    s3.objects |= {f"bucket/odd/{name}": b"1" for name in names}
+    found = S5cmd(options).walk("s3://bucket/odd/")
+    wanted = sorted(f"s3://bucket/odd/{name}" for name in names if not name.endswith("/"))
+    assert list(found) == wanted
+    assert list(S5cmd(options).walk("s3://bucket/odd/f*")) == ["s3://bucket/odd/f*g"]
+    assert S5cmd(options).walk("s3://bucket/nothing/") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("AWS_PROFILE", None),
+        ("AWS_CA_BUNDLE", "no certificate"),
+        ("AWS_CONFIG_FILE", "[default\nregion"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "[default\nx"),
+        ("AWS_SDK_LOAD_CONFIG", None),
+        ("AWS_S3_USE_ARN_REGION", None),
+        ("HOME", "[default\nbroken"),
+    ],
+)
+def test_anonymous_asks_nothing_of_a_broken_aws_setup(
+    s3, options, select, tmp_path, monkeypatch, name, content
+):
+    file = tmp_path / "home" / ".aws" / "config"
+    file.parent.mkdir(parents=True)
+    file.write_text(content or "[profile there]\nregion = nowhere\n")
+    value = str(tmp_path / "home") if name == "HOME" else str(file) if content else "not-there"
+    monkeypatch.setenv(name, value)
+    if name in ("HOME", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv("AWS_SDK_LOAD_CONFIG", "1")
+    (fetched,) = fetch_batch([select("one")], tmp_path / "out", options)
+    assert fetched.error is None
+
+
+def test_signed_requests_keep_the_users_setup(monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    assert child_environment(anonymous=False)["AWS_PROFILE"] == "mine"
+    assert "AWS_PROFILE" not in child_environment(anonymous=True)
