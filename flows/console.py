@@ -77,6 +77,15 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def agrees(question: str) -> bool:
+    """Ask a person at the terminal; no where there is none, or the answer is anything but yes."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def cell(value: object) -> str:
     """A value as table text."""
     if value is None:

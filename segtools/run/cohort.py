@@ -20,6 +20,7 @@ from segtools.decode import DECODE_VERSION, DecodeOptions
 from segtools.errors import EnvironmentProblem, SegtoolsError, WriteError
 from segtools.objectstore.s5cmd import FetchOptions
 from segtools.run.batches import BATCH_BYTES, BATCH_COUNT, Batch, cut
+from segtools.run.consent import Consent
 from segtools.run.executors.base import ExecutorOptions
 from segtools.run.executors.scheduler import run_batches
 from segtools.run.ledger import Ledger
@@ -68,6 +69,8 @@ class RunConfig:
         Of the volumes.
     batch_bytes, batch_series : int
         Where a batch is cut.
+    consent : Consent
+        What may be deleted and downloaded without asking.
     source_grids : mapping of str to SourceGrid
         Grids of the source series, for cohorts with ``grid: source``.
     """
@@ -79,6 +82,7 @@ class RunConfig:
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
     compression_level: int = 1
+    consent: Consent = field(default_factory=Consent)
     batch_bytes: int = BATCH_BYTES
     batch_series: int = BATCH_COUNT
     source_grids: Mapping[str, SourceGrid] = field(default_factory=dict)
@@ -181,14 +185,25 @@ class CohortRun:
         return self.selection
 
     def pending(self) -> list[SelectedSeries]:
-        """The selected series that are new, changed, or to be tried again; noted for `idcseg status`."""
+        """The selected series that are new, changed, or to be tried again; noted for `idcseg status`.
+
+        Raises
+        ------
+        UsageError
+            ``deletion-not-confirmed``, ``download-not-confirmed``.
+        """
         selection = self._selected()
+        if self.layout.manifest.is_file():
+            with self.home.dataset(self.layout) as dataset:
+                uids = selection.series["seg_series_uid"].to_pylist()
+                self.config.consent.deletion(dataset, self.cohort_text, frozenset(uids))
         done = transaction.done(self.layout)
         pending = [
             series
             for series in iter_selection(selection.series, selection.objects)
             if self._is_open(series, done.get(series.seg_series_uid))
         ]
+        self.config.consent.download(sum(series.size_bytes for series in pending), len(pending))
         plan_run(self.layout, self.job.run, pending)
         self.home.send(self.layout, self.layout.plan)
         return pending
