@@ -142,6 +142,10 @@ class WriteError(SegtoolsError, OSError):
     exit_code = 4
 
 
+class CompareError(SegtoolsError):
+    """Two segments cannot be compared."""
+
+
 class ExportError(SegtoolsError):
     """A dataset, or a case of it, cannot be expressed in another layout."""
 

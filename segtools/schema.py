@@ -375,6 +375,68 @@ FINDINGS = Table(
 
 DATASET_TABLES = (SERIES, SEGMENTS, FINDINGS)
 
+AGREEMENT = Table(
+    "agreement",
+    "One row per pair of segments of one structure on one image series, by two segmentations.",
+    (
+        _text("collection_id", "Collection."),
+        _text("patient_id", "PatientID (0010,0020)."),
+        _text("source_series_uid", "SeriesInstanceUID of the images both were drawn on."),
+        _text("structure", "Name of the structure, from the first segment."),
+        _text("laterality", "Side.", nullable=True),
+        *(
+            column
+            for which in ("first", "second")
+            for column in (
+                _text(f"segment_id_{which}", f"Key of the {which} segment."),
+                _text(f"seg_series_uid_{which}", f"Series of the {which} segment."),
+                _text(
+                    f"analysis_result_id_{which}", f"Analysis result of the {which} segment.", nullable=True
+                ),
+                _text(
+                    f"algorithm_type_{which}", f"SegmentAlgorithmType of the {which} segment.", nullable=True
+                ),
+                _text(
+                    f"algorithm_name_{which}", f"SegmentAlgorithmName of the {which} segment.", nullable=True
+                ),
+                _real(
+                    f"volume_{which}_ml", f"Volume of the {which} segment.", "ml", nullable=True, minimum=0
+                ),
+            )
+        ),
+        _real("dice", "2 |A∩B| / (|A| + |B|).", nullable=True, minimum=0),
+        _real("jaccard", "|A∩B| / |A∪B|.", nullable=True, minimum=0),
+        _real("volume_difference_ml", "Second minus first.", "ml", nullable=True),
+        _real("centroid_distance_mm", "Distance of the centroids.", "mm", nullable=True, minimum=0),
+        _real(
+            "hausdorff95_mm",
+            "The larger of both directed 95th percentiles of surface distances.",
+            "mm",
+            nullable=True,
+            minimum=0,
+        ),
+        _real(
+            "mean_surface_distance_mm",
+            "Mean of both directed surface distances.",
+            "mm",
+            nullable=True,
+            minimum=0,
+        ),
+        _text("status", "ok or failed.", values=("ok", "failed")),
+        _text("error_code", "Why there are no numbers.", nullable=True),
+        _text("error_message", "The same in a sentence.", nullable=True),
+    ),
+    key=("segment_id_first", "segment_id_second"),
+    order=(
+        "collection_id",
+        "patient_id",
+        "source_series_uid",
+        "structure",
+        "segment_id_first",
+        "segment_id_second",
+    ),
+)
+
 # --- IDC's own tables, as IDC names them ------------------------------------------------------------
 
 IDC_SEGMENTATIONS = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +48,7 @@ def decode(
         Read files whose frames fit no single grid (several orientations, time points, stacks): one
         volume per part, each in a folder `part-1`, `part-2`, … of the output.
     verify
-        Count all voxels a second time, by an independent way, and compare.
+        Count all voxels a second time, by an independent way, compare, and say how many agree.
     strict
         Refuse what the tolerant reading of positions repairs.
     json
@@ -108,6 +109,7 @@ def _result(file: Path, done: SingleFile) -> dict[str, Any]:
         "segments": done.written.segments,
         "findings": done.written.findings,
         "files": [name for name, _ in done.written.files],
+        "verified": None if done.agreement is None else asdict(done.agreement),
         "worst": max((finding.severity for finding in done.volume.findings), default=0),
     }
 
@@ -123,5 +125,7 @@ def _show(file: Path, done: SingleFile) -> None:
     for finding in done.volume.findings:
         if finding.severity >= Severity.HINT:
             note(f"{finding.severity.name.lower()} [{finding.code}] {finding.message}")
+    if done.agreement is not None:
+        note(f"verified: {done.agreement}")
     for name, size_bytes in done.written.files:
         note(f"wrote {name} ({size_bytes:,} bytes)")

@@ -81,10 +81,9 @@ def agreed_frames(structure: Structure, holds: Callable[[int], bool]) -> tuple[i
         return stated, []
     if described and holds(described):
         return described, [_repaired(structure, described, "PixelData (7FE0,0010) holds as many")]
-    if described and stated is not None and stated < described and holds(stated):
-        return stated, [_repaired(structure, stated, f"PixelData (7FE0,0010) holds {stated}")]
-    if not described and holds(1):  # PS3.3 C.7.6.6 asks for it; writers of single planes leave it out
-        return 1, [_repaired(structure, 1, "PixelData (7FE0,0010) holds one")]
+    claimed = stated or 1  # PS3.3 C.7.6.6 asks for it; writers of single planes leave it out
+    if claimed < (described or 2) and holds(claimed):
+        return claimed, [_repaired(structure, claimed, f"PixelData (7FE0,0010) holds {claimed}")]
     raise CorruptSegError(
         "frame-count-mismatch",
         f"NumberOfFrames {_TAG} is {stated_text(structure)}, functional groups describe "

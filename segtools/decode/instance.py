@@ -32,8 +32,8 @@ class Instance:
 
     Attributes
     ----------
-    structure : Structure
-        Of the first part.
+    structures : tuple of Structure
+        The file; or the parts of a concatenation, in order.
     kind : str
         SegmentationType.
     size : (2,) tuple of int
@@ -45,7 +45,7 @@ class Instance:
     findings : tuple of Finding
     """
 
-    structure: Structure
+    structures: tuple[Structure, ...]
     kind: str
     size: tuple[int, int]
     table: FrameTable
@@ -53,6 +53,11 @@ class Instance:
     segments: tuple[Segment, ...]
     header: SegHeader
     findings: tuple[Finding, ...]
+
+    @property
+    def structure(self) -> Structure:
+        """The file, or the first part."""
+        return self.structures[0]
 
 
 def open_instance(structure: Structure, *, strict_length: bool = True) -> Instance:
@@ -97,7 +102,7 @@ def open_instance(structure: Structure, *, strict_length: bool = True) -> Instan
     if not header.source_instance_uids:
         header = replace(header, source_instance_uids=derivation_uids(structure))
     return Instance(
-        structure,
+        (structure,),
         kind,
         size,
         table,
@@ -295,7 +300,7 @@ def _joined(parts: list[Instance]) -> Instance:
     segments = {segment.number: segment for part in reversed(parts) for segment in part.segments}
     count = sum(part.table.count for part in parts)
     return Instance(
-        first.structure,
+        tuple(part.structure for part in parts),
         first.kind,
         first.size,
         FrameTable.concatenate([part.table for part in parts]),

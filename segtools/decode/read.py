@@ -14,12 +14,13 @@ from segtools.decode.dicom.file import SHARED_GROUPS, open_structure
 from segtools.decode.dicom.mmap import MappedFile, map_file
 from segtools.decode.geometry.frame_table import FrameTable
 from segtools.decode.geometry.grid import Placement, orientation_groups, place, place_nothing
+from segtools.decode.geometry.time_points import TimePoints, tell_apart
 from segtools.decode.instance import Instance, join, open_instance
 from segtools.decode.labelmap.assemble import decode_voxels
 from segtools.decode.referenced_images import take_positions
 from segtools.decode.segments import read_segments
 from segtools.decode.volume import Grid
-from segtools.errors import MissingError, SegError, UnsupportedSegError
+from segtools.errors import CorruptSegError, MissingError, SegError, UnsupportedSegError
 from segtools.finding import Finding
 
 if TYPE_CHECKING:
@@ -160,10 +161,17 @@ def read(
     with _naming(source):
         instance = _open(source, options, source_grid)
         placement = _place(instance, options, source_grid)
-        _check_moments(instance, placement)
-        return _volume(
-            instance, instance.table, np.arange(instance.table.count), placement, segments, options
-        )
+        frames = np.arange(instance.table.count)
+        try:
+            return _volume(instance, instance.table, frames, placement, segments, options)
+        except CorruptSegError as error:
+            if (marked := _told_apart(error, instance, instance.table, frames, placement)) is None:
+                raise
+            raise UnsupportedSegError(
+                "temporal-frames",
+                f"Frames of one segment share positions and differ; {marked.name} tells "
+                f"{len(np.unique(marked.of_frame))} volumes apart.",
+            ) from None
 
 
 def read_parts(
@@ -175,20 +183,19 @@ def read_parts(
 ) -> tuple[SegVolume, ...]:
     """Read a segmentation whose frames fit no single grid: one volume per part.
 
-    Parts are orientations, then time points (where a segment has several frames at one position),
-    then stacks (StackID (0020,9056), where the frames of all stacks fit no grid). A file that `read`
-    reads has one part. Parameters and errors as in `read`.
+    Parts are orientations, then stacks (StackID (0020,9056), where the frames of all stacks fit no
+    grid), then time points, b-values, echoes, or whatever tells frames of one segment at one position
+    apart (see `segtools.decode.geometry.time_points`). A file that `read` reads has one part.
+    Parameters and errors as in `read`.
     """
     with _naming(source):
         instance = _open(source, options, source_grid)
         if not instance.table.count:
             placement = _place(instance, options, source_grid)
             return (_volume(instance, instance.table, np.arange(0), placement, segments, options),)
-        volumes = []
+        volumes: list[SegVolume] = []
         for frames in _parts(instance, options):
-            table = instance.table.take(frames)
-            placement = place(table, *instance.size, options.geometry)
-            volumes.append(_volume(instance, table, frames, placement, segments, options))
+            volumes += _volumes(instance, frames, segments, options)
         return tuple(volumes)
 
 
@@ -261,7 +268,7 @@ def _place(instance: Instance, options: DecodeOptions, source_grid: SourceGrid |
     if not instance.table.count:
         grid = None if source_grid is None else Grid(source_grid.shape, source_grid.affine_lps)
         return place_nothing(*instance.size, grid)
-    return place(instance.table, *instance.size, options.geometry)
+    return place(instance.table, *instance.size, options.geometry, options.max_bytes)
 
 
 def _parts(instance: Instance, options: DecodeOptions) -> list[Ints]:
@@ -270,20 +277,38 @@ def _parts(instance: Instance, options: DecodeOptions) -> list[Ints]:
     parts: list[Ints] = []
     for frames in _split(orientation_groups(table), np.arange(table.count)):
         try:
-            placements = [(frames, place(table.take(frames), *instance.size, options.geometry))]
+            placements = [
+                (frames, place(table.take(frames), *instance.size, options.geometry, options.max_bytes))
+            ]
         except UnsupportedSegError:
             stacks = _split(table.stack[frames], frames)
             if len(stacks) == 1:
                 raise
             placements = [
-                (each, place(table.take(each), *instance.size, options.geometry)) for each in stacks
+                (each, place(table.take(each), *instance.size, options.geometry, options.max_bytes))
+                for each in stacks
             ]
-        for each, placement in placements:
-            if _repeats(instance, table.take(each), placement):
-                parts += _split(table.moment[each], each)
-            else:
-                parts.append(each)
+        parts += [each for each, _ in placements]
     return parts
+
+
+def _volumes(
+    instance: Instance, frames: Ints, segments: Collection[int] | None, options: DecodeOptions
+) -> list[SegVolume]:
+    """Volume of a part; or several, where frames of one segment at one position differ."""
+    table = instance.table.take(frames)
+    placement = place(table, *instance.size, options.geometry, options.max_bytes)
+    try:
+        return [_volume(instance, table, frames, placement, segments, options)]
+    except CorruptSegError as error:
+        if (marked := _told_apart(error, instance, table, frames, placement)) is None:
+            raise
+    volumes = []
+    for each in _split(marked.of_frame, frames):
+        table = instance.table.take(each)
+        placement = place(table, *instance.size, options.geometry, options.max_bytes)
+        volumes.append(_volume(instance, table, each, placement, segments, options))
+    return volumes
 
 
 def _split(key: npt.NDArray[np.int64 | np.bytes_], frames: Ints) -> list[Ints]:
@@ -292,22 +317,14 @@ def _split(key: npt.NDArray[np.int64 | np.bytes_], frames: Ints) -> list[Ints]:
     return [frames[inverse.reshape(-1) == group] for group in np.argsort(first)]
 
 
-def _check_moments(instance: Instance, placement: Placement) -> None:
-    if _repeats(instance, instance.table, placement):
-        raise UnsupportedSegError(
-            "temporal-frames",
-            f"Frames of {len(np.unique(instance.table.moment))} time points share positions and segments.",
-        )
-
-
-def _repeats(instance: Instance, table: FrameTable, placement: Placement) -> bool:
-    """Whether frames of different time points are of one segment at one position."""
-    if (table.moment == table.moment[:1]).all():
-        return False
+def _told_apart(
+    error: CorruptSegError, instance: Instance, table: FrameTable, frames: Ints, placement: Placement
+) -> TimePoints | None:
+    """Mark that tells conflicting frames apart; None where there is none, or the error is another."""
+    if error.code != "conflicting-frames":
+        return None
     segment = table.segment if instance.kind != "LABELMAP" else np.zeros(table.count, np.int64)
-    moment = np.unique(table.moment, return_inverse=True)[1].reshape(-1)
-    place_of = np.column_stack([segment, placement.slice_of_frame, moment])
-    return len(np.unique(place_of, axis=0)) > len(np.unique(place_of[:, :2], axis=0))
+    return tell_apart(instance.structures, frames, segment, placement.slice_of_frame)
 
 
 def _volume(

@@ -144,6 +144,9 @@ class SegVolume:
     header : SegHeader
     findings : tuple of Finding
         Everything repaired, assumed or doubtful.
+    filled : tuple of ((k, j, i) ndarray, (k,) bool ndarray)
+        Slices of a layer, or of fractions, outside of which all voxels are 0. A hint for arrays that
+        are much larger than what is in them; it holds for that very array only, see `slices_of`.
     """
 
     layers: tuple[npt.NDArray[np.uint8 | np.uint16], ...]
@@ -153,6 +156,16 @@ class SegVolume:
     header: SegHeader
     findings: tuple[Finding, ...] = ()
     fractions: Mapping[int, npt.NDArray[np.uint8 | np.uint16]] = field(default_factory=dict)
+    filled: tuple[tuple[npt.NDArray[np.uint8 | np.uint16], npt.NDArray[np.bool_]], ...] = field(
+        default=(), repr=False, compare=False
+    )
+
+    def slices_of(self, array: npt.NDArray[np.uint8 | np.uint16]) -> npt.NDArray[np.intp]:
+        """(K,) ascending: slices of a layer, or of fractions, that may hold voxels; all, unless known."""
+        for known, flags in self.filled:
+            if known is array:
+                return np.flatnonzero(flags)
+        return np.arange(len(array))
 
     def segment(self, number: int) -> Segment:
         """The segment with that SegmentNumber; KeyError if there is none."""

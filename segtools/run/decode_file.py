@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from segtools.dataset.layout import FlatLayout
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
     from segtools.decode import SegVolume
     from segtools.decode.geometry.source_grid import SourceGrid
+    from segtools.decode.verify import Agreement
 
 
 @dataclass(frozen=True, slots=True)
 class SingleFile:
-    """A decoded file, or a part of one (`part` counts from 1), and its rows."""
+    """A decoded file, or a part of one (`part` counts from 1), its rows, what a second reading confirmed."""
 
     volume: SegVolume
     written: WrittenInstance
     part: int | None = None
+    agreement: Agreement | None = None
 
 
 def decode_file(
@@ -56,16 +58,17 @@ def decode_file(
     Raises
     ------
     SegError
-        See `segtools.decode.read`; ``verify-mismatch``, ``grid-mismatch``.
+        See `segtools.decode.read`; ``verify-mismatch``, ``verify-unreadable``, ``grid-mismatch``.
     EnvironmentProblem, WriteError
         The output cannot be written.
     """
     volume = read(path, segments=segments, options=options or DecodeOptions(), source_grid=source_grid)
+    agreement = None
     if verify:
         from segtools.decode.verify import verify as compare
 
-        compare(path, volume)
-    return _finish(path, volume, output, write, source_grid)
+        agreement = compare(path, volume, segments=segments)
+    return replace(_finish(path, volume, output, write, source_grid), agreement=agreement)
 
 
 def decode_parts(

@@ -16,6 +16,7 @@ from types import FunctionType
 import numpy as np
 
 from segtools.decode import DecodeOptions, read, read_header, read_parts
+from segtools.decode.verify import verify
 from segtools.errors import SegError
 from tests.factories import seg as S
 from tests.factories.case import labelled, masks
@@ -66,6 +67,8 @@ def check_one(data: bytes) -> None:
     assert np.isfinite(volume.grid.affine_lps).all()
     assert abs(np.linalg.det(volume.grid.affine_lps)) > 0
     numbers = {s.number for s in volume.segments} | {0}
+    with contextlib.suppress(SegError):
+        verify(data, volume)
     for layer in volume.layers:
         assert {int(n) for n in np.unique(layer)} <= numbers
     for number in numbers - {0}:

@@ -25,14 +25,9 @@ PENDING = frozenset(
         "04h_implicit_element_inside.dcm",
         "05a_named_rle_is_native.dcm",
         "06a_meta_implicit_vr.dcm",
-        "07_acquisition.dcm",
-        "07_dimension.dcm",
-        "07_source.dcm",
         "16g_source_in_frame.dcm",
         "29_ir58_gb.dcm",
         "29_utf8_truncated_at_64_bytes.dcm",
-        "b_defl_2560.dcm",
-        "twolesions.dcm",
     }
 )
 """Not right yet; each must leave this set with the change that mends it (the marks are strict)."""

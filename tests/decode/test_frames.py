@@ -34,7 +34,9 @@ def walked(data: bytes) -> sequence_items.Items:
     )
     found = sequence_items._Found(len(starts))
     for row, start in enumerate(starts):
-        trace = sequence_items._trace(structure.cursor, int(start), structure.cursor.size)
+        trace = sequence_items._trace(
+            structure.cursor, int(start), structure.cursor.size, functional_groups.PLACING
+        )
         for key, (offset, length) in trace.captures.items():
             found.add(key, *(np.array([number]) for number in (row, offset, length)))
     assert last <= after

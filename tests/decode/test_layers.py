@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtools.decode.labelmap.masks import Plan, stack_masks
+from segtools.decode.labelmap.masks import stack_masks
+from segtools.decode.labelmap.plan import Plan
 from segtools.decode.labelmap.stored_values import stack_fractions, stack_labels, stored_values
 from segtools.decode.pixels.frames import ArrayFrames, Frames, PackedFrames
 from segtools.errors import CorruptSegError, UnsupportedSegError
@@ -70,6 +71,9 @@ def test_equals_the_plain_way(size, encoder, numbers, frames, density, seed):
     shape = (5, *size)
     pixels = rng.random((frames, *size)) < density
     segment, slices = rng.choice(numbers, frames), rng.integers(0, 5, frames)
+    first: dict[tuple[int, int], int] = {}
+    for frame, key in enumerate(zip(segment.tolist(), slices.tolist(), strict=True)):
+        pixels[frame] = pixels[first.setdefault(key, frame)]  # repeated frames are equal
     layers, layer_of = greedy(pixels, segment, slices, shape)
     got = stack_masks(ENCODERS[encoder](pixels), plan_of(segment, slices, shape))
     assert got.layer_of == layer_of
@@ -80,6 +84,19 @@ def test_equals_the_plain_way(size, encoder, numbers, frames, density, seed):
         assert array.dtype == (np.uint16 if segment.max() > 255 else np.uint8)
     pairs = {(s, k) for s, k in zip(segment.tolist(), slices.tolist(), strict=True)}
     assert bool(got.repeated) == (len(pairs) < frames)
+
+
+@pytest.mark.parametrize("encoder", sorted(ENCODERS))
+@pytest.mark.parametrize("size", [(8, 8), (5, 7)])
+def test_frames_of_one_segment_in_one_slice_that_differ_are_refused(encoder, size):
+    pixels = np.zeros((3, *size), bool)
+    pixels[:, 1, 1] = True
+    pixels[2, 2, 2] = True
+    frames = ENCODERS[encoder](pixels)
+    assert stack_masks(frames, plan_of([4, 4, 5], [0, 0, 0], (1, *size))).repeated == [4]
+    with pytest.raises(CorruptSegError, match="segment 4 in slice 0 differ in 1 voxels") as refused:
+        stack_masks(frames, plan_of([4, 5, 4], [0, 0, 0], (1, *size)))
+    assert refused.value.code == "conflicting-frames"
 
 
 def test_many_frames_of_a_segment_pass_in_chunks():
@@ -147,19 +164,26 @@ def test_label_frames_at_one_position():
     united = stack_labels(ArrayFrames(np.stack([left, right])), plan, 0)
     assert united.repeated == 1
     assert np.array_equal(united.array[0], left + right)
-    right[0, 0] = 2
-    with pytest.raises(CorruptSegError) as refused:
-        stack_labels(ArrayFrames(np.stack([left, right])), plan, 0)
-    assert refused.value.code == "conflicting-frames"
+    assert np.array_equal(stack_labels(ArrayFrames(np.stack([left, left])), plan, 0).array[0], left)
+    clash, again, nothing = right.copy(), right.copy(), np.zeros_like(right)
+    clash[0, 0], again[0, 3] = 2, 1
+    for other in (clash, again, nothing):
+        with pytest.raises(CorruptSegError) as refused:
+            stack_labels(ArrayFrames(np.stack([left, other])), plan, 0)
+        assert refused.value.code == "conflicting-frames"
 
 
 def test_fractions_stay_apart_and_are_cut_on_request_only():
     pixels = np.random.default_rng(3).integers(0, 255, (4, 3, 5), dtype=np.uint8)
+    pixels[3] = pixels[2]
     plan = plan_of([1, 1, 2, 2], [0, 1, 1, 1], (3, 3, 5))
     whole, cut = (stack_fractions(ArrayFrames(pixels), plan, maximum) for maximum in (None, 100))
     assert np.array_equal(whole[1][:2], pixels[:2])
     assert not whole[1][2].any()
-    assert np.array_equal(whole[2][1], np.maximum(pixels[2], pixels[3]))
+    assert np.array_equal(whole[2][1], pixels[2])
     assert np.array_equal(cut[1], np.minimum(whole[1], 100))
     with pytest.raises(UnsupportedSegError):
         stack_fractions(ArrayFrames(pixels), plan_of([1, 2], [0, 1], (3, 3, 5), max_bytes=89), None)
+    with pytest.raises(CorruptSegError) as refused:
+        stack_fractions(ArrayFrames(pixels), plan_of([1, 1, 2, 2], [1, 1, 1, 1], (3, 3, 5)), None)
+    assert refused.value.code == "conflicting-frames"

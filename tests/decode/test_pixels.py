@@ -237,7 +237,7 @@ def test_undefined_length_is_for_encapsulated_data():
     assert caught.value.code == "malformed-structure"
 
 
-@pytest.mark.parametrize("uid", ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70", "1.2.3", ""])
+@pytest.mark.parametrize("uid", ["1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.103", "1.2.3", ""])
 def test_unknown_syntax(uid):
     with pytest.raises(UnsupportedSegError) as caught:
         opened(b"\1\0", describe((1, 2, 2), transfer_syntax_uid=uid))

@@ -199,7 +199,7 @@ SHEARED = Grid(SHAPE, AFFINE + np.array([[0, 0, 1.0, 0], [0] * 4, [0] * 4, [0] *
         ({"masks": {1: labels()}}, "0 and 1 only"),
         ({"masks": {1: labels() / 2}, "kind": "FRACTIONAL"}, "must be 0 to 1"),
         ({"masks": {1: labels() * np.nan}, "kind": "FRACTIONAL"}, "must be 0 to 1"),
-        ({"masks": {1: labels() > 0, 2: labels() > 1}, "kind": "LABELMAP"}, "shares voxels"),
+        ({"masks": {1: labels() > 0, 2: labels() > 1}, "kind": "LABELMAP"}, "share voxels"),
         ({"grid": SHEARED}, "not perpendicular"),
         ({"grid": Grid(SHAPE, AFFINE * 0)}, "not perpendicular"),
         ({"transfer_syntax": "1.2.840.10008.1.2.2"}, "cannot be written with transfer syntax"),

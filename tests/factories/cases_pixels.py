@@ -158,6 +158,8 @@ def _label_maps() -> list[Case]:
     other = np.roll(small[1], 1, axis=1)
     conflict = twice.but(frames=(*twice.frames, Frame(other, 1)))
     halves = [np.where(np.arange(9) < 4, small[1], 0), np.where(np.arange(9) >= 4, small[1], 0)]
+    single = [np.where(small[1] == n, small[1], 0) for n in (1, 2)]
+    apart = twice.but(frames=(twice.frames[0], *(Frame(s, 1) for s in single), *twice.frames[2:]))
     split = twice.but(frames=(twice.frames[0], *(Frame(h, 1) for h in halves), *twice.frames[2:]))
     return [
         good("E13", "LABELMAP of 8 bits", SegFactory.of_labels(small), _labels_of(small)),
@@ -196,10 +198,16 @@ def _label_maps() -> list[Case]:
         bad("E21", "two LABELMAP frames at one position that disagree", conflict, "conflicting-frames"),
         good(
             "E21:disjoint",
-            "two LABELMAP frames at one position with disjoint voxels",
-            split,
+            "two LABELMAP frames at one position, of one segment each",
+            apart,
             _labels_of(small),
             "duplicate-frames",
+        ),
+        bad(
+            "E21:halves",
+            "two LABELMAP frames at one position, both of the same segments",
+            split,
+            "conflicting-frames",
         ),
     ]
 

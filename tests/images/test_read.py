@@ -185,7 +185,7 @@ def no_pixels(image, k):
         (packed, "image-unsupported"),
         (no_slope, "invalid-attribute"),
         (too_many_bits, "invalid-attribute"),
-        (cut_short, "truncated"),
+        (cut_short, "frame-count-mismatch"),
         (no_pixels, "missing-attribute"),
     ],
 )

@@ -138,7 +138,7 @@ def test_segments_are_rows_as_idc_writes_them(tmp_path: Path, out: Path, seg_byt
 def test_cut_files(tmp_path: Path, out: Path, seg_bytes: Callable) -> None:
     content = seg_bytes()
     write(tmp_path / "pixels.dcm", content[:-20])  # indexed as usual: only decode needs pixels
-    for name, end in (("a.dcm", 0), ("b.dcm", 100), ("c.dcm", 400), ("d.dcm", 1200)):
+    for name, end in (("a.dcm", 0), ("b.dcm", 100), ("c.dcm", 403), ("d.dcm", 1200)):
         write(tmp_path / name, seg_bytes(seed=name)[:end])
     index = indexed(tmp_path, out)
     assert [row["instance_size"] for row in index.instances] == [len(content) - 20]

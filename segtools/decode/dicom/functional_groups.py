@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 Chain = tuple[int, ...]
 """Tags from the item down to a value; ``(PlanePositionSequence, ImagePositionPatient)``."""
 
@@ -16,29 +18,61 @@ SLICE_THICKNESS: Chain = (PIXEL_MEASURES, 0x00180050)
 SLICE_SPACING: Chain = (PIXEL_MEASURES, 0x00180088)
 SEGMENT: Chain = (SEGMENT_IDENTIFICATION, 0x0062000B)
 STACK: Chain = (FRAME_CONTENT, 0x00209056)
-TEMPORAL_INDEX: Chain = (FRAME_CONTENT, 0x00209128)
-TEMPORAL_OFFSET: Chain = (0x00209310, 0x0020930D)
-TRIGGER_DELAY: Chain = (0x00189118, 0x00209153)
 SLIDE_COLUMN: Chain = (SLIDE_POSITION, 0x0048021E)
 SOURCE_INSTANCE: Chain = (DERIVATION_IMAGE, SOURCE_IMAGE, 0x00081155)
 SOURCE_FRAME: Chain = (DERIVATION_IMAGE, SOURCE_IMAGE, 0x00081160)
 
-WANTED: frozenset[Chain] = frozenset(
-    {
-        POSITION,
-        ORIENTATION,
-        PIXEL_SPACING,
-        SLICE_THICKNESS,
-        SLICE_SPACING,
-        SEGMENT,
-        STACK,
-        TEMPORAL_INDEX,
-        TEMPORAL_OFFSET,
-        TRIGGER_DELAY,
-        SLIDE_COLUMN,
-        SOURCE_INSTANCE,
-        SOURCE_FRAME,
-    }
+DIMENSION_INDEX: Chain = (FRAME_CONTENT, 0x00209157)
+
+
+class Wanted(NamedTuple):
+    """Paths that are looked for in functional groups.
+
+    Attributes
+    ----------
+    chains : frozenset of Chain
+    prefixes : frozenset of Chain
+        Sequences on the way to them.
+    """
+
+    chains: frozenset[Chain]
+    prefixes: frozenset[Chain]
+
+    @classmethod
+    def of(cls, *chains: Chain) -> Wanted:
+        """Those paths."""
+        return cls(frozenset(chains), frozenset(chain[:n] for chain in chains for n in range(1, len(chain))))
+
+
+PLACING = Wanted.of(
+    POSITION,
+    ORIENTATION,
+    PIXEL_SPACING,
+    SLICE_THICKNESS,
+    SLICE_SPACING,
+    SEGMENT,
+    STACK,
+    SLIDE_COLUMN,
+    SOURCE_INSTANCE,
+    SOURCE_FRAME,
 )
-PREFIXES = frozenset(chain[:n] for chain in WANTED for n in range(1, len(chain)))
-"""Sequences on the way to a wanted value."""
+"""What places a frame, read of every file."""
+
+DISTINGUISHING: dict[str, Chain] = {
+    "TemporalPositionIndex (0020,9128)": (FRAME_CONTENT, 0x00209128),
+    "TemporalPositionTimeOffset (0020,930D)": (0x00209310, 0x0020930D),
+    "NominalCardiacTriggerDelayTime (0020,9153)": (0x00189118, 0x00209153),
+    "NominalPercentageOfCardiacPhase (0020,9241)": (0x00189118, 0x00209241),
+    "NominalPercentageOfRespiratoryPhase (0020,9245)": (0x00209253, 0x00209245),
+    "NominalRespiratoryTriggerDelayTime (0020,9255)": (0x00209253, 0x00209255),
+    "FrameAcquisitionNumber (0020,9156)": (FRAME_CONTENT, 0x00209156),
+    "DiffusionBValue (0018,9087)": (0x00189117, 0x00189087),
+    "EffectiveEchoTime (0018,9082)": (0x00189114, 0x00189082),
+    "FrameAcquisitionDateTime (0018,9074)": (FRAME_CONTENT, 0x00189074),
+    "FrameReferenceDateTime (0018,9151)": (FRAME_CONTENT, 0x00189151),
+    "StackID (0020,9056)": STACK,
+    "FrameLabel (0020,9453)": (FRAME_CONTENT, 0x00209453),
+    "FrameComments (0020,9158)": (FRAME_CONTENT, 0x00209158),
+    "ReferencedSOPInstanceUID (0008,1155)": SOURCE_INSTANCE,
+}
+"""What may tell frames of one segment at one position apart, the most telling first."""

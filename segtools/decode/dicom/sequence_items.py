@@ -26,7 +26,7 @@ from segtools.decode.dicom.elements import (
     Cursor,
     tag_text,
 )
-from segtools.decode.dicom.functional_groups import PREFIXES, WANTED
+from segtools.decode.dicom.functional_groups import PLACING, Wanted
 from segtools.errors import CorruptSegError
 
 if TYPE_CHECKING:
@@ -126,13 +126,14 @@ class _Step:
 class _Trace:
     """One item, walked element by element."""
 
+    wanted: Wanted
     steps: list[_Step] = field(default_factory=list)
     captures: dict[tuple[Chain, int], tuple[int, int]] = field(default_factory=dict)
     ordinals: dict[Chain, int] = field(default_factory=dict)
     end: int = 0
 
 
-def parse_items(cursor: Cursor, start: int, end: int | None) -> Items:
+def parse_items(cursor: Cursor, start: int, end: int | None, wanted: Wanted = PLACING) -> Items:
     """Items of a sequence and where their wanted values lie.
 
     Parameters
@@ -143,6 +144,8 @@ def parse_items(cursor: Cursor, start: int, end: int | None) -> Items:
         Where the first item starts.
     end : int or None, bytes
         Where the sequence ends; None if its length is undefined.
+    wanted : Wanted
+        Paths of the values that are looked for.
 
     Raises
     ------
@@ -152,7 +155,7 @@ def parse_items(cursor: Cursor, start: int, end: int | None) -> Items:
     limit = cursor.size if end is None else end
     for pattern in _patterns(cursor, start, limit):
         starts, after, last = _locate(cursor, start, limit, pattern)
-        items = _follow(cursor, starts, last, limit, after)
+        items = _follow(cursor, starts, last, limit, after, wanted)
         if items is not None:
             return items
     raise CorruptSegError("malformed-structure", f"The items at byte {start} contradict each other.")
@@ -207,7 +210,9 @@ def _search(pattern: re.Pattern[bytes], cursor: Cursor, position: int, limit: in
     return [match.start() + 8 for match in pattern.finditer(cursor.raw, position, window)]
 
 
-def _follow(cursor: Cursor, starts: Int64s, last: int, limit: int, after: int) -> Items | None:
+def _follow(
+    cursor: Cursor, starts: Int64s, last: int, limit: int, after: int, wanted: Wanted
+) -> Items | None:
     """Follow templates through the items; None if an item does not end where the next one starts."""
     count = len(starts)
     ends = np.append(starts[1:], last) if count else starts
@@ -217,7 +222,7 @@ def _follow(cursor: Cursor, starts: Int64s, last: int, limit: int, after: int) -
     reader = _Lockstep(cursor, limit) if count > 4 and cursor.little_endian else None
     while len(pending):
         first = int(pending[0])
-        trace = _trace(cursor, int(starts[first]), limit)
+        trace = _trace(cursor, int(starts[first]), limit, wanted)
         if trace.end != ends[first]:
             return None
         for key, (offset, length) in trace.captures.items():
@@ -252,9 +257,9 @@ class _Found:
         self.values[chain].length[rows] = length
 
 
-def _trace(cursor: Cursor, position: int, limit: int) -> _Trace:
+def _trace(cursor: Cursor, position: int, limit: int, wanted: Wanted) -> _Trace:
     """Walk one item into its template and its wanted values."""
-    trace = _Trace()
+    trace = _Trace(wanted)
     # What is open: path, whether it is an item, where it ends (None: at its delimiter), encoding.
     opened: list[tuple[Chain, bool, int | None, Cursor]] = []
     position = _open_item(trace, opened, cursor, (), position, limit)
@@ -322,7 +327,7 @@ def _element(
             f"{tag_text(tag)} at byte {position} states {length} bytes; {limit - offset} are left.",
             tag=tag_text(tag),
         )
-    if undefined or (chain in PREFIXES and vr in ("SQ", "UN", "")):
+    if undefined or (chain in trace.wanted.prefixes and vr in ("SQ", "UN", "")):
         if len(opened) >= 2 * MAX_DEPTH:
             raise CorruptSegError("too-deep", f"Sequences are nested more than {MAX_DEPTH} deep.")
         inner = cursor.inner(tag, vr, position) if undefined or vr == "UN" else cursor
@@ -330,7 +335,7 @@ def _element(
         opened.append((chain, False, None if undefined else offset + length, inner))
         return offset
     capture = None
-    if chain in WANTED:
+    if chain in trace.wanted.chains:
         ordinal = trace.ordinals.get(chain, 0)
         trace.ordinals[chain] = ordinal + 1
         capture = (chain, ordinal)

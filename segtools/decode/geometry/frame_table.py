@@ -49,8 +49,8 @@ class FrameTable:
         SpacingBetweenSlices (0018,0088), SliceThickness (0018,0050).
     segment : (F,) int64 ndarray
         ReferencedSegmentNumber (0062,000B); -2 where it has several values.
-    stack, moment : (F,) bytes ndarray
-        StackID (0020,9056), and what tells time points apart, as encoded; empty where absent.
+    stack : (F,) bytes ndarray
+        StackID (0020,9056) as encoded; empty where absent.
     is_slide : bool
         Frames have PlanePositionSlideSequence (0048,021A).
     findings : tuple of Finding
@@ -65,7 +65,6 @@ class FrameTable:
     slice_thickness: Floats
     segment: Ints
     stack: npt.NDArray[np.bytes_]
-    moment: npt.NDArray[np.bytes_]
     is_slide: bool
     findings: tuple[Finding, ...] = ()
 
@@ -103,7 +102,6 @@ _COLUMNS = (
     "slice_thickness",
     "segment",
     "stack",
-    "moment",
 )
 
 
@@ -141,7 +139,6 @@ def read_frames(structure: Structure, count: int | None = None) -> FrameTable:
         slice_thickness=source.decimals(functional_groups.SLICE_THICKNESS, 1)[0][:, 0],
         segment=source.numbers(functional_groups.SEGMENT),
         stack=source.keys(functional_groups.STACK),
-        moment=source.moments(),
         is_slide=source.has(functional_groups.SLIDE_COLUMN),
         findings=tuple(findings),
     )
@@ -238,17 +235,6 @@ class _Source:
         """(F,) bytes: the value as encoded, without padding."""
         raw = self.raw(chain)
         return self._spread(np.array([each.strip(b" ") for each in raw], np.bytes_))
-
-    def moments(self) -> npt.NDArray[np.bytes_]:
-        """(F,) bytes: what tells time points apart."""
-        for chain in (
-            functional_groups.TEMPORAL_INDEX,
-            functional_groups.TEMPORAL_OFFSET,
-            functional_groups.TRIGGER_DELAY,
-        ):
-            if self.own is not None and self.own.value(chain) is not None:
-                return self.keys(chain)
-        return self._spread(np.zeros(1, "S1"))
 
 
 def derivation_uids(structure: Structure) -> tuple[str, ...]:

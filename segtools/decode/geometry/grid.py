@@ -38,7 +38,10 @@ _HINT_TOLERANCE = 0.02
 _WHOLE = 0.1
 """Share of a slice by which a gap may differ from a whole number of slices."""
 _MAX_SEEDS = 32
-_SLICES_PER_POSITION, _SPARE_SLICES = 64, 1024
+_JITTER_PIXELS, _JITTER_MM = 0.25, 0.1
+"""Bound of what is jitter of a slice, beside its share of the spacing: 1,200 mm excuse no 12 mm."""
+_GAP_SHARE = 8
+"""Part of the allowed bytes that slices between positions may take, of which the file has nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,9 @@ class _Fit:
         return int(self.index[-1]) + 1
 
 
-def place(table: FrameTable, rows: int, columns: int, policy: Policy = "tolerant") -> Placement:
+def place(
+    table: FrameTable, rows: int, columns: int, policy: Policy = "tolerant", max_bytes: int = 8 << 30
+) -> Placement:
     """Grid of all frames of a table.
 
     Parameters
@@ -81,11 +86,14 @@ def place(table: FrameTable, rows: int, columns: int, policy: Policy = "tolerant
     policy : {"tolerant", "strict"}
         Strict accepts no deviation beyond 0.01 % of the spacing and no contradicting
         SpacingBetweenSlices.
+    max_bytes : int, bytes
+        Bound of the memory for voxels; an eighth of it may be slices between positions far apart.
 
     Raises
     ------
     UnsupportedSegError
-        ``no-geometry``, ``irregular-spacing``, ``sheared-positions``, ``multiple-orientations``.
+        ``no-geometry``, ``irregular-spacing``, ``sheared-positions``, ``multiple-orientations``,
+        ``memory-limit``.
     CorruptSegError
         ``missing-attribute``, ``invalid-attribute``.
     """
@@ -102,7 +110,8 @@ def place(table: FrameTable, rows: int, columns: int, policy: Policy = "tolerant
         )
     along = table.position @ normal
     levels, level_of_frame = np.unique(along, return_inverse=True)
-    fit = _fit(table, levels, min(spacing), policy, findings)
+    fit = _fit(table, levels, level_of_frame.reshape(-1), min(spacing), policy, findings)
+    _check_gaps(fit, levels, rows * columns, max_bytes // _GAP_SHARE)
     in_plane = np.stack([table.position @ across, table.position @ down], axis=1)
     _check_shear(in_plane, float(levels[-1] - levels[0]), min(spacing), table.quantum_mm)
     origin = in_plane.mean(axis=0)
@@ -240,8 +249,19 @@ def _pixel_spacing(table: FrameTable) -> tuple[float, float]:
     return float(spacing[0, 0]), float(spacing[0, 1])
 
 
-def _fit(table: FrameTable, levels: Floats, pixel_mm: float, policy: Policy, findings: list[Finding]) -> _Fit:
-    """Slices that the levels (sorted distinct projections, mm) lie on."""
+def _fit(
+    table: FrameTable,
+    levels: Floats,
+    level_of_frame: Ints,
+    pixel_mm: float,
+    policy: Policy,
+    findings: list[Finding],
+) -> _Fit:
+    """Slices that the levels (sorted distinct projections, mm) lie on.
+
+    A hypothesis is a spacing. The stated one comes first, then the gaps between levels, the smallest
+    first. One that fits is taken whatever it costs: a looser one would fit as well, and be wrong.
+    """
     stated = _stated(table.slice_spacing)
     tolerance = _TOLERANCE[policy]
     quantum = table.quantum_mm if policy == "tolerant" else 0.0
@@ -250,14 +270,15 @@ def _fit(table: FrameTable, levels: Floats, pixel_mm: float, policy: Policy, fin
         return _single_slice(table, levels, stated, findings)
     seeds = np.sort(np.diff(levels))  # a plain np.unique would import numpy.ma, 10 ms of a command
     seeds = seeds[(seeds > floor) & (np.diff(seeds, prepend=-1.0) > 0)][:_MAX_SEEDS]
+    slack = tolerance, max(_JITTER_PIXELS * pixel_mm, _JITTER_MM)
     if stated:
-        fit = _try(levels, stated, tolerance, quantum, stated)
-        if fit is not None:
+        fit = _try(levels, stated, slack, quantum, stated)
+        if fit is not None and not _merges(table, levels, level_of_frame, fit, floor):
             _describe(table, fit, stated, quantum, findings)
             return fit
     for seed in seeds:
-        fit = _try(levels, float(seed), tolerance, quantum, None)
-        if fit is not None:
+        fit = _try(levels, float(seed), slack, quantum, None)
+        if fit is not None and not _merges(table, levels, level_of_frame, fit, floor):
             _describe(table, fit, stated, quantum, findings)
             if policy == "strict" and stated and abs(fit.spacing - stated) > tolerance * stated:
                 break
@@ -283,10 +304,48 @@ def _stated(values: Floats) -> float | None:
     return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
-def _try(levels: Floats, seed: float, tolerance: float, quantum: float, stated: float | None) -> _Fit | None:
-    """Fit slices of about `seed` mm; None where a level lies off."""
+def _merges(table: FrameTable, levels: Floats, level_of_frame: Ints, fit: _Fit, floor_mm: float) -> bool:
+    """Whether a fit puts distinct positions of one segment into one slice."""
+    together = np.diff(fit.index) == 0
+    rounding = 1.1 * table.quantum_mm if table.quantum_mm <= 0.25 * fit.spacing else 0.0
+    distinct = max(floor_mm, rounding)
+    if not together.any() or np.diff(levels)[together].max() <= distinct:
+        return False
+    order = np.lexsort((level_of_frame, table.segment))
+    segment, level = table.segment[order], level_of_frame[order]
+    same = (segment[1:] == segment[:-1]) & (fit.index[level[1:]] == fit.index[level[:-1]])
+    return bool((levels[level[1:]] - levels[level[:-1]] > distinct)[same].any())
+
+
+def _check_gaps(fit: _Fit, levels: Floats, pixels: int, most: int) -> None:
+    """Refuse a grid that is next to nothing but the space between positions far apart.
+
+    Raises
+    ------
+    UnsupportedSegError
+        ``memory-limit``.
+    """
+    empty = fit.slices - 1 - int(np.count_nonzero(np.diff(fit.index)))
+    if empty * pixels > most:
+        raise UnsupportedSegError(
+            "memory-limit",
+            f"{len(levels)} positions span {fit.slices} slices {fit.spacing:.6g} mm apart; the {empty} "
+            f"between them have {empty * pixels} voxels that the file says nothing of, {most} are allowed.",
+            need=empty * pixels,
+            limit=most,
+        )
+
+
+def _try(
+    levels: Floats, seed: float, tolerance: tuple[float, float], quantum: float, stated: float | None
+) -> _Fit | None:
+    """Fit slices of about `seed` mm; None where a level lies off.
+
+    `tolerance` is a share of the spacing, and a bound in mm.
+    """
+    share, most_mm = tolerance
     rounding = 0.55 * quantum if quantum <= 0.25 * seed else 0.0
-    slack = max(tolerance * seed, rounding)
+    slack = max(min(share * seed, most_mm), rounding)
     gaps = np.diff(levels)
     new = gaps > 2 * slack
     gap_sizes = np.diff(_means(levels, new))
@@ -297,8 +356,6 @@ def _try(levels: Floats, seed: float, tolerance: float, quantum: float, stated: 
         return None
     cluster_index = np.concatenate([[0], np.cumsum(steps)])
     index = cluster_index[np.concatenate([[0], np.cumsum(new)])]
-    if index[-1] >= _SLICES_PER_POSITION * len(cluster_index) + _SPARE_SLICES:
-        return None
     centred = index - index.mean()
     spacing = float(centred @ (levels - levels.mean()) / (centred @ centred))
     if stated is not None and abs(spacing - stated) > _HINT_TOLERANCE * stated:
@@ -307,7 +364,7 @@ def _try(levels: Floats, seed: float, tolerance: float, quantum: float, stated: 
         spacing = stated  # as written, rather than with the rounding noise of a fit
     origin = float((levels - spacing * index).mean())
     deviation = float(np.abs(levels - origin - spacing * index).max())
-    if deviation > max(tolerance * spacing, rounding):
+    if deviation > max(min(share * spacing, most_mm), rounding):
         return None
     return _Fit(index.astype(np.int64), origin, spacing, deviation)
 

@@ -301,6 +301,7 @@ def onto(volume: SegVolume, grid: SourceGrid) -> SegVolume:
         fractions={number: array for number, (array, _) in fractions.items()},
         grid=Grid(grid.shape, grid.affine_lps),
         findings=tuple(findings),
+        filled=(),
     )
 
 

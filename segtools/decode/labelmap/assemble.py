@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segtools.decode.labelmap.masks import Plan, stack_masks
+from segtools.decode.labelmap.masks import stack_masks
+from segtools.decode.labelmap.plan import Plan
 from segtools.decode.labelmap.stored_values import stack_fractions, stack_labels, stored_values
 from segtools.decode.volume import Segment, SegVolume
 from segtools.errors import CorruptSegError, UnsupportedSegError
@@ -102,7 +103,13 @@ def _mask_volume(
     empty = {segment.number for segment in segments} - (layers.layer_of.keys() - set(layers.empty))
     findings += _empty(empty)
     return SegVolume(
-        tuple(layers.arrays), layer_of, segments, placement.grid, instance.header, tuple(findings)
+        tuple(layers.arrays),
+        layer_of,
+        segments,
+        placement.grid,
+        instance.header,
+        tuple(findings),
+        filled=tuple(zip(layers.arrays, layers.filled(plan), strict=True)),
     )
 
 
@@ -159,6 +166,7 @@ def _label_map(
         placement.grid,
         instance.header,
         tuple(findings),
+        filled=() if background else ((array, _slices(plan, where)),),
     )
 
 
@@ -250,7 +258,14 @@ def _fraction_volume(
         instance.header,
         (*findings, *more, *_repeated(repeated), *_empty(empty)),
         fractions,
+        tuple((fractions[number], _slices(plan, where)) for number, _, where in plan.runs()),
     )
+
+
+def _slices(plan: Plan, where: Ints) -> npt.NDArray[np.bool_]:
+    flags = np.zeros(plan.shape[0], np.bool_)
+    flags[where] = True
+    return flags
 
 
 def _declared(instance: Instance, table: FrameTable) -> tuple[tuple[Segment, ...], list[Finding]]:
@@ -285,7 +300,7 @@ def _repeated(numbers: Collection[int]) -> list[Finding]:
     return [
         Finding(
             "duplicate-frames",
-            f"Segment {number} has several frames at one position; they were united.",
+            f"Segment {number} has several frames at one position; they are equal, one was read.",
             scope="segment",
             segment_number=number,
         )

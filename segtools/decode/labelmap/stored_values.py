@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segtools.decode.labelmap.masks import check_memory
+from segtools.decode.labelmap.plan import check_memory
+from segtools.decode.labelmap.repeats import check_equal
 from segtools.errors import CorruptSegError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.labelmap.masks import Plan
+    from segtools.decode.labelmap.plan import Plan
     from segtools.decode.pixels.frames import Frames
 
     Stored = npt.NDArray[np.uint8 | np.uint16]
@@ -42,7 +43,7 @@ class LabelMap:
 def stack_labels(frames: Frames, plan: Plan, background: int) -> LabelMap:
     """Frames of a LABELMAP in their slices; slices without a frame are background.
 
-    Frames at one position are united where no voxel has two labels.
+    Frames at one position are united where they are equal, or share neither a label nor a voxel.
 
     Raises
     ------
@@ -75,12 +76,17 @@ def stack_labels(frames: Frames, plan: Plan, background: int) -> LabelMap:
 
 
 def _unite(plane: Stored, frame: Stored, background: int, k: int) -> None:
-    new = frame != background
-    clash = new & (plane != background) & (plane != frame)
-    if clash.any():
+    """Add a frame to the slice of another: equal, or of other labels at other voxels."""
+    if np.array_equal(plane, frame):
+        return
+    new, old = frame != background, plane != background
+    both = np.intersect1d(frame[new], plane[old])
+    clash = new & old & (plane != frame)
+    if len(both) or clash.any() or not new.any() or not old.any():
         raise CorruptSegError(
             "conflicting-frames",
-            f"Two frames of slice {k} give {int(clash.sum())} voxels different labels.",
+            f"Two frames of slice {k} differ in {int((plane != frame).sum())} voxels"
+            + (f"; both have label {int(both[0])}." if len(both) else "."),
             slice=k,
         )
     plane[new] = frame[new]
@@ -95,7 +101,7 @@ def stored_values(frames: Frames, numbers: Iterable[int], dtype: np.dtype[np.uin
 
 
 def stack_fractions(frames: Frames, plan: Plan, maximum: int | None) -> dict[int, Stored]:
-    """SegmentNumber to its stored values; of repeated frames, the larger value.
+    """SegmentNumber to its stored values.
 
     Parameters
     ----------
@@ -108,6 +114,8 @@ def stack_fractions(frames: Frames, plan: Plan, maximum: int | None) -> dict[int
     ------
     UnsupportedSegError
         ``memory-limit``.
+    CorruptSegError
+        ``conflicting-frames``; those of compressed frames.
     """
     runs = list(plan.runs())
     voxels = int(np.prod(plan.shape, dtype=object))
@@ -119,9 +127,14 @@ def stack_fractions(frames: Frames, plan: Plan, maximum: int | None) -> dict[int
     volumes: dict[int, Stored] = {}
     for segment, numbers, where in runs:
         volume: Stored = np.zeros(plan.shape, plan.dtype)
+        filled = np.zeros(plan.shape[0], np.bool_)
         for number, k in zip(numbers.tolist(), where.tolist(), strict=True):
             frame = frames.frame(number)
-            np.maximum(volume[k], frame if maximum is None else np.minimum(frame, maximum), out=volume[k])
+            values = frame if maximum is None else np.minimum(frame, maximum)
+            if filled[k]:
+                check_equal(volume[k], values, segment, k)
+            filled[k] = True
+            volume[k] = values
         volumes[segment] = volume
     return volumes
 

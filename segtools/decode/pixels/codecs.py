@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from segtools.decode.pixels import jpeg_frames, plain_frames, rle, second_frames, second_jpeg, second_jpegls
+from segtools.decode.pixels import (
+    jpeg_frames,
+    plain_frames,
+    rle,
+    rle_encode,
+    second_frames,
+    second_jpeg,
+    second_jpegls,
+)
 from segtools.decode.pixels.frame_checks import to_bytes
 from segtools.errors import UnsupportedSegError
 
@@ -80,7 +88,7 @@ _ROWS = (
         ("pylibjpeg-rle",),
         rle.starts_rle,
         second_frames.rle,
-        encode=rle.encode_rle,
+        encode=rle_encode.encode_rle,
     ),
     Codec(
         "1.2.840.10008.1.2.8.1",

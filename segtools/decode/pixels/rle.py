@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segtools.decode.pixels.frame_checks import failed, impossible, to_bytes, unpack
+from segtools.decode.pixels.frame_checks import failed, impossible, unpack
 from segtools.errors import CorruptSegError
 
 if TYPE_CHECKING:
@@ -45,23 +45,6 @@ def decode_rle(data: bytes, description: PixelDescription) -> Stored:
             if description.bits_allocated > 1:
                 raise
     return unpack(_decode_segment(segments[0], description.frame_bytes), pixels)
-
-
-def encode_rle(frame: Stored, bits_allocated: int) -> bytes:
-    """Encode one frame of 8 or 16 bits."""
-    from rle.utils import encode_pixel_data
-
-    rows, columns = frame.shape
-    return bytes(
-        encode_pixel_data(
-            to_bytes(frame, bits_allocated),
-            rows=rows,
-            columns=columns,
-            samples_per_pixel=1,
-            bits_allocated=bits_allocated,
-            byteorder="<",
-        )
-    )
 
 
 def _segments(data: bytes, description: PixelDescription) -> list[bytes]:

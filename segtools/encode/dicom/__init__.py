@@ -1,0 +1,1 @@
+"""DICOM elements as bytes, and which text a value may hold."""

@@ -1,0 +1,1 @@
+"""Masks as frames of pixels: which there are, packed or encoded."""

@@ -1,0 +1,1 @@
+"""The images that were segmented: what a segmentation takes from their headers."""

@@ -1,0 +1,1 @@
+"""The segmentation object: its attributes, functional groups and file."""
