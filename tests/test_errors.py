@@ -29,7 +29,7 @@ from segtools.errors import (
 from segtools.finding import Finding
 
 PACKAGE = Path(segtools.__file__).parent
-STAGES = ("usage", "index", "select", "fetch", "decode", "encode", "run", "write", "check", "report")
+STAGES = ("usage", "index", "select", "fetch", "decode", "encode", "run", "write", "check", "report", "export")
 
 
 def tree(cls=SegtoolsError):
