@@ -29,7 +29,8 @@ from segtools.errors import (
 from segtools.finding import Finding
 
 PACKAGE = Path(segtools.__file__).parent
-STAGES = ("usage", "index", "select", "fetch", "decode", "encode", "run", "write", "check", "report", "export")
+STAGES = ("usage", "index", "select", "fetch", "decode", "encode", "run", "write", "check", "report")
+STAGES += ("export",)
 
 
 def tree(cls=SegtoolsError):
