@@ -15,7 +15,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env: $(VENV)/.stamp  ## Make .venv from requirements.lock (hash-checked)
+env: $(VENV)/.stamp $(VENV)/.stamp-native  ## Make .venv from requirements.lock (hash-checked), and the native core
 
 # uv comes from the lock file too; where it cannot reach the registry, pip does the same work slower.
 $(VENV)/.stamp: requirements.lock pyproject.toml
@@ -29,7 +29,12 @@ $(VENV)/.stamp: requirements.lock pyproject.toml
 	$(BIN)/python -m compileall -q segtools flows
 	@touch $@
 
-env-oracle: $(VENV)/.stamp-oracle  ## Add the peers (dcmqi, SimpleITK, atheris) for side-by-side runs
+# Where there is no compiler, NumPy does its work.
+$(VENV)/.stamp-native: $(wildcard segtools/native/*.[ch]) segtools/native/build.py $(VENV)/.stamp
+	$(BIN)/python -m segtools.native.build
+	@touch $@
+
+env-oracle: env $(VENV)/.stamp-oracle  ## Add the peers (dcmqi, SimpleITK, atheris) for side-by-side runs
 
 $(VENV)/.stamp-oracle: requirements-oracle.lock $(VENV)/.stamp
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements-oracle.lock \

@@ -49,10 +49,17 @@ app = App(
     help_format="plaintext",
     default_parameter=Parameter(negative=()),
     result_action="return_value",
-    version=lambda: __import__("segtools").__version__,
+    version=lambda: _version(),
 )
 for _name, (_target, _help) in COMMANDS.items():
     app.command(f"flows.commands.{_target}", name=_name, help=_help)
+
+
+def _version() -> str:
+    """Version, and whether the native core or NumPy decodes."""
+    from segtools import __version__, native
+
+    return f"{__version__} ({native.description()})"
 
 
 def main() -> None:

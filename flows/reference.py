@@ -6,10 +6,12 @@ A test compares the pages with what is declared, so they cannot drift.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segtools import schema
 from segtools.codes import CODES
+from segtools.resources import folder
+from segtools.select.cohort_file import json_schema_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,11 +63,80 @@ def commands_page() -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
+def cohort_keys_page() -> str:
+    """Every key of a cohort file: what it takes, what it means."""
+    from segtools.select import json_schema
+
+    made = json_schema()
+    lines = [
+        "# Keys of a cohort file",
+        "",
+        "Made from `segtools/select/filters.py` and `cohort_spec.py` by `make docs`.",
+        "`config/cohorts/cohort.schema.json` says the same for editors.",
+        "",
+        "All keys are optional. Keys must all hold; the values of one key are alternatives.",
+        "A key about series or segments takes one value, a list of values, or the values of a file:",
+        "`{file: patients.csv, column: PatientID}`.",
+        "",
+    ]
+    parts = [("", made)] + [
+        (name, made["$defs"][str(reference)])
+        for name, entry in made["properties"].items()
+        if (reference := _reference(entry)) not in (None, "Code", "FromFile")
+        and name != "exclude"
+        and "properties" in made["$defs"][str(reference)]
+    ]
+    for name, part in parts:
+        lines += [f"## {name}", "", part.get("description", "").partition("\n")[0], ""] if name else []
+        lines += ["| key | takes | meaning |", "|---|---|---|"]
+        for key, entry in part["properties"].items():
+            text = entry.get("description") or made["$defs"].get(_reference(entry) or "", {}).get(
+                "description", ""
+            )
+            lines.append(f"| `{key}` | {_takes(entry, made['$defs'])} | {text.partition(chr(10))[0]} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _reference(entry: dict[str, Any]) -> str | None:
+    """Name of the definition that a property refers to."""
+    for part in (entry, *entry.get("anyOf", ())):
+        if "$ref" in part:
+            return str(part["$ref"]).rpartition("/")[2]
+    return None
+
+
+def _takes(entry: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """What a property takes, in words."""
+    if "anyOf" in entry:
+        parts = [part for part in entry["anyOf"] if part.get("type") not in ("null", "array")]
+        kinds = [_takes(part, definitions) for part in parts]
+        return " or ".join(dict.fromkeys(kinds))
+    if "$ref" in entry:
+        if entry["$ref"].endswith("/FromFile"):
+            return "`{file, column}`"
+        if entry["$ref"].endswith("/Code"):
+            return "code"
+        made = definitions[_reference(entry) or ""]
+        if "properties" not in made:
+            return _takes(made, definitions)
+        return "mapping of " + ", ".join(f"`{key}`" for key in list(made["properties"])[:6])
+    if "enum" in entry or "const" in entry:
+        return ", ".join(f"`{value}`" for value in entry.get("enum", [entry.get("const")]))
+    if entry.get("type") == "array":
+        return f"list of {_takes(entry['items'], definitions)}"
+    return {"string": "text", "integer": "number", "number": "number", "boolean": "true or false"}.get(
+        str(entry.get("type")), "mapping"
+    )
+
+
 def pages() -> Iterator[tuple[Path, str]]:
     """Path and text of every generated page."""
     yield DOCS / "columns.md", columns_page()
     yield DOCS / "codes.md", codes_page()
     yield DOCS / "commands.md", commands_page()
+    yield DOCS / "cohort-keys.md", cohort_keys_page()
+    yield folder("config") / "cohorts" / "cohort.schema.json", json_schema_text()
 
 
 if __name__ == "__main__":

@@ -487,6 +487,13 @@ IDC_SERIES = Table(
             ("instance_count", "int64", ""),
             ("license_short_name", "string", ""),
             ("source_DOI", "string", ""),
+            ("series_init_idc_version", "int64", ""),
+            ("PatientSex", "string", ""),
+            ("PatientAge", "string", ""),
+            ("StudyDate", "string", ""),
+            ("BodyPartExamined", "string", ""),
+            ("Manufacturer", "string", ""),
+            ("ManufacturerModelName", "string", ""),
         )
     ),
     key=("SeriesInstanceUID",),

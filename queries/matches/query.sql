@@ -17,7 +17,4 @@ WHERE
     OR region_key IN UNNEST(@regions)
     OR CONCAT(region_key, '/', laterality) IN UNNEST(@sided_regions)
   )
-  AND (ARRAY_LENGTH(@laterality) = 0 OR laterality IN UNNEST(@laterality))
-  AND (ARRAY_LENGTH(@algorithm_types) = 0 OR algorithm_type IN UNNEST(@algorithm_types))
-  AND (ARRAY_LENGTH(@algorithm_names) = 0 OR algorithm_name IN UNNEST(@algorithm_names))
-  AND (ARRAY_LENGTH(@segmentation_types) = 0 OR segmentation_type IN UNNEST(@segmentation_types))
+  AND @segment_filters

@@ -1,7 +1,21 @@
 -- The cohort: one row per segmentation series, with what `fetch` needs and the images it belongs to.
-WITH wanted AS (
-  SELECT *
+WITH described AS (
+  SELECT
+    *,
+    -- PatientAge is 063Y, 010M, 004W, 020D; some writers leave the unit out, and mean years.
+    SAFE_CAST(REGEXP_EXTRACT(PatientAge, '^([0-9]+)[DWMYdwmy]?$') AS FLOAT64)
+    / CASE UPPER(SUBSTR(PatientAge, LENGTH(PatientAge), 1))
+      WHEN 'D' THEN 365.25
+      WHEN 'W' THEN 52.1775
+      WHEN 'M' THEN 12.0
+      ELSE 1.0
+    END AS age_years,
+    SUBSTR(CAST(StudyDate AS STRING), 1, 10) AS study_date
   FROM series_index
+),
+wanted AS (
+  SELECT *
+  FROM described
   WHERE
     Modality = 'SEG'
     -- Twelve series say SEG and hold CT images. Retired releases state no SOP class.
@@ -10,17 +24,7 @@ WITH wanted AS (
       OR SOPClassUID IN ('1.2.840.10008.5.1.4.1.1.66.4', '1.2.840.10008.5.1.4.1.1.66.7')
     )
     AND (NOT @labelmaps_only OR SOPClassUID = '1.2.840.10008.5.1.4.1.1.66.7')
-    AND (ARRAY_LENGTH(@collections) = 0 OR collection_id IN UNNEST(@collections))
-    AND (ARRAY_LENGTH(@analysis_results) = 0 OR analysis_result_id IN UNNEST(@analysis_results))
-    AND (ARRAY_LENGTH(@licenses) = 0 OR license_short_name IN UNNEST(@licenses))
-    AND (ARRAY_LENGTH(@patients) = 0 OR PatientID IN UNNEST(@patients))
-    AND (ARRAY_LENGTH(@series_uids) = 0 OR SeriesInstanceUID IN UNNEST(@series_uids))
-    -- A null is not one of the excluded values, so its row stays.
-    AND NOT COALESCE(collection_id IN UNNEST(@exclude_collections), FALSE)
-    AND NOT COALESCE(analysis_result_id IN UNNEST(@exclude_analysis_results), FALSE)
-    AND NOT COALESCE(license_short_name IN UNNEST(@exclude_licenses), FALSE)
-    AND NOT COALESCE(PatientID IN UNNEST(@exclude_patients), FALSE)
-    AND NOT COALESCE(SeriesInstanceUID IN UNNEST(@exclude_series_uids), FALSE)
+    AND @series_filters
     AND (NOT @by_query OR SeriesInstanceUID IN (SELECT seg_series_uid FROM chosen))
 ),
 matched AS (

@@ -15,6 +15,13 @@ SELECT
   SUM(instance_size) AS series_size_bytes,
   COUNT(DISTINCT SOPInstanceUID) AS instance_count,
   MIN(license_short_name) AS license_short_name,
-  MIN(Source_DOI) AS source_DOI
+  MIN(Source_DOI) AS source_DOI,
+  MIN(series_init_idc_version) AS series_init_idc_version,
+  MIN(PatientSex) AS PatientSex,
+  MIN(PatientAge) AS PatientAge,
+  MIN(CAST(StudyDate AS STRING)) AS StudyDate,
+  MIN(BodyPartExamined) AS BodyPartExamined,
+  MIN(Manufacturer) AS Manufacturer,
+  MIN(ManufacturerModelName) AS ManufacturerModelName
 FROM dicom_all
 GROUP BY collection_id, SeriesInstanceUID

@@ -1,9 +1,10 @@
--- The collections, analysis results and licences that have segmentations.
+-- The names that a cohort file can use about series which have segmentations: kind is the key of the file.
 WITH seg AS (
   SELECT
     collection_id,
     analysis_result_id,
-    license_short_name
+    license_short_name,
+    source_DOI
   FROM series_index
   WHERE
     Modality = 'SEG'
@@ -18,6 +19,8 @@ terms AS (
   SELECT 'analysis_results' AS kind, analysis_result_id AS term FROM seg
   UNION ALL
   SELECT 'licenses' AS kind, license_short_name AS term FROM seg
+  UNION ALL
+  SELECT 'dois' AS kind, source_DOI AS term FROM seg
 )
 SELECT kind, term, COUNT(*) AS series_count
 FROM terms

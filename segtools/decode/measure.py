@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from segtools import native
+from segtools.decode.native_shapes import count_shared_natively, measure_labels_natively
 from segtools.decode.shapes import Shape, measure_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from segtools.decode.volume import Grid, SegVolume
@@ -62,10 +66,10 @@ def measure(volume: SegVolume) -> tuple[SegmentMeasure, ...]:
     overlaps = _overlaps(volume)
     shapes: dict[int, Shape] = {}
     for layer in volume.layers:
-        shapes |= measure_labels(layer, volume.slices_of(layer))
+        shapes |= _measure_labels(layer, volume.slices_of(layer))
     if volume.layers and 0 in volume.layer_of:  # a label map whose 0 is a segment, not background
         mask = volume.mask(0).view(np.uint8)
-        for shape in measure_labels(mask, np.arange(len(mask))).values():
+        for shape in _measure_labels(mask, np.arange(len(mask))).values():
             shapes[0] = shape
     volumes_ml: dict[int, float] = {}
     for number, fractions in volume.fractions.items():
@@ -73,7 +77,7 @@ def measure(volume: SegVolume) -> tuple[SegmentMeasure, ...]:
         mask = np.zeros(fractions.shape, np.uint8)
         for k in where.tolist():
             np.not_equal(fractions[k], 0, out=mask[k].view(np.bool_))
-        for shape in measure_labels(mask, where).values():
+        for shape in _measure_labels(mask, where).values():
             shapes[number] = shape
         whole = volume.header.max_fractional_value or np.iinfo(fractions.dtype).max
         volumes_ml[number] = int(fractions.sum(dtype=np.int64)) / whole * volume.grid.voxel_volume_ml
@@ -109,31 +113,52 @@ def _segment_measure(
     )
 
 
+def _measure_labels(array: Labels, slices: npt.NDArray[np.intp]) -> dict[int, Shape]:
+    core = native.core()
+    if core is None:
+        return measure_labels(array, slices)
+    return measure_labels_natively(core, array, slices)
+
+
 def _overlaps(volume: SegVolume) -> dict[int, int]:
     """Voxels of each segment that another one has too; segments without any are left out."""
     arrays: list[tuple[int | None, Labels]] = [(None, layer) for layer in volume.layers]
     arrays += volume.fractions.items()
     if len(arrays) < 2:
         return {}
-    by_slice: dict[int, list[tuple[int | None, Labels]]] = {}
-    for number, array in arrays:
+    by_slice: dict[int, list[int]] = {}
+    for at, (_, array) in enumerate(arrays):
         for k in volume.slices_of(array).tolist():
-            by_slice.setdefault(k, []).append((number, array))
-    overlaps: dict[int, int] = {}
+            by_slice.setdefault(k, []).append(at)
+    widest = max((layer.itemsize for layer in volume.layers), default=1)
+    of_layers = np.zeros(1 << (8 * widest), np.int64)  # one for all: a segment is in one layer only
+    counts = [
+        of_layers if number is None else np.zeros(1 << (8 * array.itemsize), np.int64)
+        for number, array in arrays
+    ]
+    core = native.core()
     for k, there in by_slice.items():  # slice by slice: what is counted stays in the cache
         if len(there) < 2:
             continue
-        planes = [(number, array[k]) for number, array in there]
-        holders = np.zeros(planes[0][1].shape, np.uint16 if len(planes) > 255 else np.uint8)
-        for _, plane in planes:
-            np.add(holders, plane != 0, out=holders)
-        shared = np.flatnonzero(holders > 1)
-        if not len(shared):
-            continue
-        for number, plane in planes:
-            counts = np.bincount(plane.reshape(-1)[shared])
-            for label in np.flatnonzero(counts[1:]) + 1 if number is None else ():
-                overlaps[int(label)] = overlaps.get(int(label), 0) + int(counts[label])
-            if number is not None:
-                overlaps[number] = overlaps.get(number, 0) + int(counts[1:].sum())
+        planes, shared = [arrays[at][1][k] for at in there], [counts[at] for at in there]
+        if core is None:
+            _count_shared(planes, shared)
+        else:
+            count_shared_natively(core, planes, shared)
+    overlaps = {label: int(of_layers[label]) for label in np.flatnonzero(of_layers).tolist() if label}
+    for (number, _), by_value in zip(arrays, counts, strict=True):
+        if number is not None and (count := int(by_value[1:].sum())):
+            overlaps[number] = count
     return overlaps
+
+
+def _count_shared(planes: Sequence[Labels], counts: Sequence[npt.NDArray[np.int64]]) -> None:
+    """Add, to each plane's counts by label, the voxels that another plane has too."""
+    holders = np.zeros(planes[0].shape, np.uint16 if len(planes) > 255 else np.uint8)
+    for plane in planes:
+        np.add(holders, plane != 0, out=holders)
+    shared = np.flatnonzero(holders > 1)
+    if len(shared):
+        for plane, by_label in zip(planes, counts, strict=True):
+            found = np.bincount(plane.reshape(-1)[shared])
+            by_label[: len(found)] += found

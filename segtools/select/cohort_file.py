@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from segtools.errors import MissingError, SpecError
 from segtools.resources import folder
 from segtools.select.cohort_spec import CohortSpec
+from segtools.select.filters import SegmentFilters, SeriesFilters
+from segtools.select.value_lists import fill_lists
 from segtools.terminology.names import close_matches
 
 if TYPE_CHECKING:
@@ -66,6 +68,12 @@ def parse_spec(text: str, name: str = "cohort", path: str = "<text>", base: Path
         raise _invalid(path, 1, "", "the file must be a mapping of keys")
     if "name" in content:
         raise _invalid(path, lines[("name",)], "name", "a cohort is named by its file; remove the key")
+    try:
+        content = fill_lists(content, base)
+    except SpecError as error:
+        key = str(error.attrs["key"])
+        line = lines.get(tuple(key.split(".")))
+        raise _invalid(path, line, "", error.message.removesuffix(".")) from error
     try:
         spec = CohortSpec.model_validate({**content, "name": name})
     except ValidationError as error:
@@ -216,7 +224,26 @@ def json_schema() -> dict[str, Any]:
     schema = CohortSpec.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Cohort of segmentations"
+    schema["$defs"]["FromFile"] = {
+        "description": "The values of a file: CSV, TSV, Parquet, a plain list, an s5cmd manifest.",
+        "type": "object",
+        "properties": {"file": {"type": "string"}, "column": {"type": "string"}},
+        "required": ["file"],
+        "additionalProperties": False,
+    }
+    for part in (schema, schema["$defs"]["Exclude"]):
+        for key in part["properties"].keys() & {*SeriesFilters.model_fields, *SegmentFilters.model_fields}:
+            part["properties"][key] = _or_one(part["properties"][key])
     return schema
+
+
+def _or_one(entry: dict[str, Any]) -> dict[str, Any]:
+    """A list's schema that also allows one value alone, and the values of a file."""
+    if entry.get("type") != "array":
+        return entry
+    listed = {key: entry[key] for key in ("type", "items")} | {"minItems": 1}
+    rest = {key: value for key, value in entry.items() if key not in listed}
+    return {"anyOf": [entry["items"], listed, {"$ref": "#/$defs/FromFile"}], **rest}
 
 
 def json_schema_text() -> str:

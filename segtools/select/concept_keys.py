@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from segtools.errors import SelectError
-from segtools.select.cohort_spec import Code, code_of
+from segtools.select.filters import Code, code_of
 from segtools.select.sql.library import Library
 from segtools.terminology.concepts import Concept
 from segtools.terminology.laterality import SIDES

@@ -13,28 +13,20 @@ import pyarrow.compute as pc
 
 from segtools import schema
 from segtools.errors import QueryError, SelectError, SpecError
-from segtools.select.cohort_spec import Code, CohortSpec
+from segtools.select.cohort_spec import CohortSpec
 from segtools.select.concept_keys import PREFIXES, Concepts, Keys, code_keys, require_segments
 from segtools.select.engines.base import Result, check_columns
 from segtools.select.engines.sources import Sources
+from segtools.select.filters import CONCEPTS, Code, filters
+from segtools.select.known_names import KnownNames, given_filters
 from segtools.select.sql.library import Library, Query, load_query
 from segtools.select.sql.statement import CHOSEN
-from segtools.terminology.names import close_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from segtools.select.engines.base import Engine, Facts, Session
 
-_SERIES_FILTERS = ("collections", "analysis_results", "licenses", "patients", "series_uids")
-_FILTER_COLUMNS = {
-    "structures": "SegmentedPropertyType",
-    "categories": "SegmentedPropertyCategory",
-    "regions": "AnatomicRegion",
-    "algorithm_types": "SegmentAlgorithmType",
-    "algorithm_names": "SegmentAlgorithmName",
-    "segmentation_types": "SegmentationType",
-}
 _QUERY_PREFIX = "query_"
 
 
@@ -160,11 +152,13 @@ class _Run:
         rows = self.ask(session, "series")
         if rows.num_rows == 0:
             raise self.nothing(session)
-        self.check_terms(session, rows)
+        if spec.sample is None:
+            self.names.note_absent(rows)
         segments = None
         if spec.segment_filters:
             segments = self.ask(session, "segments")
             self.check_codes(session, segments)
+            self.names.check_algorithms(segments)
         objects = self.ask(session, "objects") if facts.has_objects else schema.OBJECTS.empty()
         count = pc.sum(rows["matching_segments"]).as_py() if facts.has_segments else None
         return Selection(
@@ -174,26 +168,26 @@ class _Run:
             segment_count=count,
             idc_version=facts.idc_version,
             engine=facts.engine,
-            warnings=(*facts.warnings, *self.warnings),
+            warnings=(*facts.warnings, *self.warnings, *self.names.warnings),
             provenance=self.provenance(facts),
         )
 
     def estimate(self, session: Session) -> int:
-        self.prepare(session)
+        self.prepare(session, look_up=False)
         names = ["series"]
         names += ["segments"] if self.spec.segment_filters else []
         names += ["objects"] if session.facts.has_objects else []
         return sum(session.estimate(name, self.values, self.library) for name in names)
 
-    def prepare(self, session: Session) -> None:
+    def prepare(self, session: Session, *, look_up: bool = True) -> None:
         """Values of all parameters; refuse what these tables cannot answer."""
         spec, facts = self.spec, session.facts
         if spec.segment_filters:
             require_segments(session, f"The filter {spec.segment_filters[0]!r}")
         self.check_missing(facts)
-        values: dict[str, Any] = {name: list(getattr(spec, name)) for name in _SERIES_FILTERS}
-        values |= {f"exclude_{name}": list(getattr(spec.exclude, name)) for name in _SERIES_FILTERS}
-        for name in ("laterality", "algorithm_types", "algorithm_names"):
+        self.names = KnownNames(spec, session, self.library)
+        values = self.names.values(look_up=look_up)
+        for name in filters("segments").keys() - {*CONCEPTS, "segmentation_types"}:
             values[name] = list(getattr(spec, name))
         only_labelmaps = set(spec.segmentation_types) == {"LABELMAP"}
         values["labelmaps_only"] = only_labelmaps
@@ -212,7 +206,8 @@ class _Run:
 
     def check_missing(self, facts: Facts) -> None:
         missing = facts.missing.get("segmentations", frozenset())
-        for name, column in _FILTER_COLUMNS.items():
+        needed = {name: made.needs for name, made in filters("segments").items() if made.needs}
+        for name, column in needed.items():
             if name in self.spec.segment_filters and column in missing:
                 raise SelectError(
                     "table-invalid",
@@ -278,34 +273,6 @@ class _Run:
         self.results[query] = session.run(query, self.values, self.library, answers)
         return self.results[query].table
 
-    def check_terms(self, session: Session, rows: pa.Table | None) -> None:
-        """Complain about collections, results and licences that do not exist; note those without a match."""
-        columns = {
-            "collections": "collection_id",
-            "analysis_results": "analysis_result_id",
-            "licenses": "license",
-        }
-        absent = {
-            name: [item for item in getattr(self.spec, name) if item not in _values(rows, column)]
-            for name, column in columns.items()
-        }
-        sampled = self.spec.sample is not None and rows is not None
-        if any(absent.values()):
-            known: dict[str, set[str]] = {}
-            for row in self.ask(session, "series_terms").to_pylist():
-                known.setdefault(row["kind"], set()).add(row["term"])
-            for name, items in absent.items():
-                for item in items:
-                    if item not in known.get(name, set()):
-                        raise _unknown_term(name, item, known.get(name, set()))
-                    if rows is not None and not sampled:
-                        self.warnings.append(f"{name}: no series of {item!r} passes the other filters.")
-        for name, column in (("patients", "patient_id"), ("series_uids", "seg_series_uid")):
-            lost = [item for item in getattr(self.spec, name) if item not in _values(rows, column)]
-            if lost and rows is not None and not sampled:
-                shown = ", ".join(lost[:5]) + (" …" if len(lost) > 5 else "")
-                self.warnings.append(f"{name}: {len(lost)} of those asked for match nothing: {shown}.")
-
     def check_codes(self, session: Session, segments: pa.Table | None) -> None:
         """Complain about codes that occur nowhere; note those that the other filters rule out."""
         concepts: Concepts | None = None
@@ -321,9 +288,9 @@ class _Run:
 
     def nothing(self, session: Session) -> SelectError:
         """Why nothing matches."""
-        self.check_terms(session, None)
+        self.names.check_algorithms(None)
         self.check_codes(session, None)
-        given = [name for name in (*_SERIES_FILTERS, *self.spec.segment_filters) if getattr(self.spec, name)]
+        given = given_filters(self.spec)
         given += ["query"] if self.spec.query is not None else []
         text = ", ".join(given) if given else "none"
         return SelectError("no-match", f"No segmentation series passes all filters ({text}).", filters=given)
@@ -355,10 +322,6 @@ def _keys(concepts: Concepts | None, name: str, item: Code | str) -> Keys:
     return concepts.keys(name, item)
 
 
-def _values(rows: pa.Table | None, column: str) -> set[str]:
-    return set() if rows is None else set(pc.unique(rows[column]).to_pylist())
-
-
 def _segment_keys(segments: pa.Table | None, prefix: str) -> set[str]:
     """Keys of the segments found, with and without side."""
     if segments is None:
@@ -369,14 +332,6 @@ def _segment_keys(segments: pa.Table | None, prefix: str) -> set[str]:
         key = f"{row[columns[0]]}:{row[columns[1]]}"
         keys |= {key, f"{key}/{row['laterality']}"}
     return keys
-
-
-def _unknown_term(name: str, item: str, known: set[str]) -> SelectError:
-    close = close_matches(item, known)
-    code = "unknown-collection" if name in ("collections", "analysis_results") else "no-match"
-    what = {"collections": "collection", "analysis_results": "analysis result", "licenses": "licence"}[name]
-    hint = f"Did you mean {', '.join(close)}?" if close else f"There are {', '.join(sorted(known)[:20])}."
-    return SelectError(code, f"No {what} {item!r} has segmentations.", hint=hint, key=name, near=close)
 
 
 def _prefixed(query: Query) -> Query:

@@ -38,5 +38,10 @@ def license_family(license_name: str | None) -> str:
     return re.sub(r"( \d+)+$", "", _words(license_name))
 
 
+def belongs_to(license_name: str | None, family: str) -> bool:
+    """Whether a licence is one of a family named without version: ``CC BY`` has ``CC BY 4.0``."""
+    return license_family(license_name) == _words(family)
+
+
 def _words(license_name: str | None) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", (license_name or "").lower()))

@@ -12,6 +12,9 @@ from segtools.decode.labelmap.plan import Plan
 from segtools.decode.labelmap.stored_values import stack_fractions, stack_labels, stored_values
 from segtools.decode.pixels.frames import ArrayFrames, Frames, PackedFrames
 from segtools.errors import CorruptSegError, UnsupportedSegError
+from tests.factories.cores import both_cores
+
+core = both_cores()
 
 SIZES = [(8, 8), (16, 12), (3, 8), (5, 7), (1, 1), (4, 2), (40, 33)]
 """Rows and columns: whole words, whole bytes that are no words, neither."""

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from segtools.decode.measure import measure
 from segtools.decode.volume import Grid, SegHeader, Segment, SegVolume
+from tests.factories.cores import both_cores
+
+core = both_cores()
 
 AFFINE = np.array([[0.5, 0.1, 0.0, -12.0], [-0.1, 0.75, 0.2, 30.0], [0.0, -0.2, 2.5, 7.0], [0, 0, 0, 1.0]])
 

@@ -11,11 +11,18 @@ from segtools.codes import CODES, Severity
 from segtools.decode import DecodeOptions, read, read_parts
 from segtools.errors import SegError
 from tests.factories.case import Answer, Case
+from tests.factories.cores import CORES, working_with
 
 
 def judge(case: Case) -> None:
-    """Assert that `segtools.decode` reads a case right, or refuses it for the right reason."""
+    """Assert that `segtools.decode` reads a case right, or refuses it for the right reason; on both cores."""
     data = case.build()
+    for core in CORES:
+        with working_with(core):
+            _judge(case, data)
+
+
+def _judge(case: Case, data: bytes) -> None:
     options = DecodeOptions(**case.options)
     if case.error is not None:
         with pytest.raises(SegError) as refused:

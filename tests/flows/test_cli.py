@@ -40,7 +40,7 @@ def test_every_command_has_help(command: str) -> None:
 
 
 def test_version() -> None:
-    assert re.fullmatch(r"\d+\.\d+\.\d+\n", idcseg("--version").out)
+    assert re.fullmatch(r"\d+\.\d+\.\d+ \((native core|NumPy .*)\)\n", idcseg("--version").out)
 
 
 def test_unknown_command_is_usage() -> None:

@@ -72,6 +72,7 @@ def second_opinion(spec: CohortSpec) -> list[str]:
     names = {
         "collections": "collection_id", "analysis_results": "analysis_result_id",
         "licenses": "license_short_name", "patients": "PatientID", "series_uids": "SeriesInstanceUID",
+        "dois": "source_DOI", "studies": "StudyInstanceUID", "crdc_series_uuids": "crdc_series_uuid",
     }  # fmt: skip
     found = []
     for uid, row in series.items():
@@ -125,6 +126,9 @@ SPECS = st.fixed_dictionaries(
         "analysis_results": some("totalseg", "bamf"),
         "licenses": some("CC BY 4.0", "CC BY 3.0", "CC BY-NC 3.0"),
         "patients": some("P1", "P2", "P3", "P7"),
+        "studies": some("2.1", "2.2", "2.7"),
+        "dois": some("10.1/a", "10.1/ts"),
+        "crdc_series_uuids": some("uuid-1.1", "uuid-1.4", "uuid-1.7"),
         "series_uids": some("1.1", "1.2", "1.5", "1.6", "1.7"),
         "structures": some("SCT:10200004", "SRT:T-62000", "SCT:64033007/left", "SCT:64033007", "SCT:27925004/right"),
         "categories": some("SCT:123037004", "SCT:49755003"),

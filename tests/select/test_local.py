@@ -171,6 +171,80 @@ def test_unknown_names_have_near_matches(local: LocalEngine) -> None:
     assert refusal("collections: kirc\nstructures: liver").code == "no-match"
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "key", "near"),
+    [
+        ("exclude: {licenses: CC BY-NC 3}", "no-match", "exclude.licenses", ["CC BY-NC 3.0"]),
+        ("exclude: {licenses: CC BY-ND}", "no-match", "exclude.licenses", []),
+        ("exclude: {collections: [nlst, lidk]}", "unknown-collection", "exclude.collections", ["lidc"]),
+        (
+            "exclude: {analysis_results: total_seg}",
+            "unknown-collection",
+            "exclude.analysis_results",
+            ["totalseg"],
+        ),
+        ("exclude: {patients: [P11]}", "no-match", "exclude.patients", ["P1"]),
+        ("exclude: {series_uids: ['1.22']}", "no-match", "exclude.series_uids", ["1.2"]),
+        ("collections: ct*", "unknown-collection", "collections", []),
+        ("licenses: [CC BY 4]", "no-match", "licenses", ["CC BY 4.0"]),
+        ("dois: 10.1/b", "no-match", "dois", ["10.1/a"]),
+        ("structures: kidneys_left", "unknown-structure", "structures", ["kidney_left"]),
+        ("structures: spleen*", "unknown-structure", "structures", []),
+        ("regions: long", "unknown-structure", "regions", ["Lung (39607008, SCT)"]),
+        (
+            "algorithm_names: [TotalSegmentator, TotalSegmentor]",
+            "no-match",
+            "algorithm_names",
+            ["TotalSegmentator"],
+        ),
+    ],
+)
+def test_names_that_match_nothing_are_refused(
+    text: str, code: str, key: str, near: list[str], local: LocalEngine
+) -> None:
+    with pytest.raises(SelectError) as caught:
+        select(parse_spec(f"idc_version: 25\n{text}"), Sources(idc=False), local)
+    assert (caught.value.code, caught.value.attrs["key"]) == (code, key)
+    assert caught.value.attrs["near"][: len(near)] == near
+
+
+def test_a_code_without_its_scheme_is_told_how(local: LocalEngine) -> None:
+    with pytest.raises(SelectError, match='"SCT:10200004"'):
+        select(parse_spec("idc_version: 25\nstructures: '10200004'"), Sources(idc=False), local)
+    with pytest.raises(SpecError, match='as "SCT:10200004"'):
+        parse_spec("structures: 10200004")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("licenses: CC BY", ["1.1", "1.2", "1.3", "1.5", "1.7"]),
+        ("licenses: {commercial: true}", ["1.1", "1.2", "1.3", "1.5", "1.7"]),
+        ("licenses: non-commercial", ["1.4"]),
+        ("licenses: cc by nc", ["1.4"]),
+        ("exclude: {licenses: non-commercial}", ["1.1", "1.2", "1.3", "1.5", "1.7"]),
+        ("exclude: {licenses: 'CC BY-NC*'}", ["1.1", "1.2", "1.3", "1.5", "1.7"]),
+        ("collections: 'k*'", ["1.5"]),
+        ("collections: ['l?dc', til]", ["1.3", "1.4", "1.7"]),
+        ("structures: kidn*_left", ["1.1", "1.2"]),
+        ("structures: nodule_lung", ["1.3", "1.4"]),
+        ("structures: nodule_lung_right", ["1.3"]),
+        ("structures: right nodule", ["1.3"]),
+        ("structures: lung*", None),
+        ("regions: lung_right", ["1.3"]),
+        ("algorithm_names: total*", ["1.1", "1.2", "1.4", "1.7"]),
+        ("exclude: {series_uids: ['1.1', '1.99']}", ["1.2", "1.3", "1.4", "1.5", "1.7"]),
+    ],
+)
+def test_families_and_patterns(text: str, expected: list[str] | None, local: LocalEngine) -> None:
+    spec = parse_spec(f"idc_version: 25\n{text}")
+    if expected is None:
+        with pytest.raises(SelectError, match="does not occur"):
+            select(spec, Sources(idc=False), local)
+    else:
+        assert uids(select(spec, Sources(idc=False), local)) == expected
+
+
 def test_partial_matches_are_warned_of(local: LocalEngine) -> None:
     text = "idc_version: 25\ncollections: [nlst, til]\nstructures: SCT:10200004\npatients: [P1, P2, nobody]"
     selection = select(parse_spec(text), Sources(idc=False), local)

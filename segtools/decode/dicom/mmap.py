@@ -66,9 +66,15 @@ class Reader:
             base = base.base
         owner = base.obj if isinstance(base, memoryview) else base
         self._file = owner if isinstance(owner, MappedFile) and hasattr(os, "preadv") else None
+        self._offset = 0
         if self._file is not None:
             first = np.frombuffer(self._file, np.uint8, count=1)
             self._offset = view.ctypes.data - first.ctypes.data
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Descriptor of the file and where the view begins in it; -1 where it is of no file."""
+        return (self._file.descriptor if self._file is not None else -1), self._offset
 
     def into(self, target: Octets, start: int) -> None:
         """Fill `target` with ``view[start:start + len(target)]``.
@@ -85,8 +91,10 @@ class Reader:
         while done < len(target):
             count = os.preadv(self._file.descriptor, [target[done:]], self._offset + start + done)  # type: ignore[list-item]
             if count == 0:
-                raise CorruptSegError(
-                    "truncated",
-                    f"While it was read, the file was cut short to {self._offset + start + done} bytes.",
-                )
+                raise cut_short()
             done += count
+
+
+def cut_short() -> CorruptSegError:
+    """Make the error ``truncated`` of a file that loses bytes while it is read."""
+    return CorruptSegError("truncated", "While it was read, the file was cut short.")

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from segtools import native
 from segtools.decode.labelmap.canvas import paint_masks
+from segtools.decode.labelmap.native_masks import paint_masks_natively
 from segtools.decode.labelmap.repeats import without_repeats
 
 if TYPE_CHECKING:
@@ -30,9 +32,10 @@ def stack_masks(frames: Frames, plan: Plan) -> Layers:
     UnsupportedSegError
         ``memory-limit``: the label map, or one layer more, is too large.
     CorruptSegError
-        ``conflicting-frames``; those of compressed frames.
+        ``conflicting-frames``, ``truncated``; those of compressed frames.
     """
     plan, repeated = without_repeats(frames, plan)
-    layers = paint_masks(frames, plan)
+    core = native.core()
+    layers = paint_masks(frames, plan) if core is None else paint_masks_natively(core, frames, plan)
     layers.repeated = repeated
     return layers

@@ -39,7 +39,10 @@ SELECT
   {version} AS idc_version, collection_id, analysis_result_id, PatientID, StudyInstanceUID, SeriesInstanceUID,
   crdc_series_uuid, Modality, SOPClassUID, TransferSyntaxUID, SeriesDescription, series_aws_url,
   CAST(round(series_size_MB * 1000000) AS BIGINT) AS series_size_bytes,
-  CAST(instanceCount AS BIGINT) AS instance_count, license_short_name, source_DOI
+  CAST(instanceCount AS BIGINT) AS instance_count, license_short_name, source_DOI,
+  CAST(series_init_idc_version AS BIGINT) AS series_init_idc_version,
+  PatientSex, PatientAge, StudyDate, BodyPartExamined,
+  Manufacturer, ManufacturerModelName
 FROM idc_index
 WHERE series_revised_idc_version <= {version}
 """
@@ -55,12 +58,21 @@ SELECT
   crdc_series_uuid, any_value(Modality) AS Modality, NULL AS SOPClassUID, NULL AS TransferSyntaxUID,
   NULL AS SeriesDescription, max(series_aws_url) AS series_aws_url,
   CAST(round(max(series_size_MB) * 1000000) AS BIGINT) AS series_size_bytes,
-  CAST(1 AS BIGINT) AS instance_count, NULL AS license_short_name, NULL AS source_DOI
+  CAST(1 AS BIGINT) AS instance_count, NULL AS license_short_name, NULL AS source_DOI,
+  CAST(min(min_idc_version) AS BIGINT) AS series_init_idc_version,
+  NULL AS PatientSex, NULL AS PatientAge, NULL AS StudyDate, NULL AS BodyPartExamined,
+  NULL AS Manufacturer, NULL AS ManufacturerModelName
 FROM prior_versions
 WHERE {version} BETWEEN min_idc_version AND max_idc_version
 GROUP BY SeriesInstanceUID, crdc_series_uuid
 """
 
+
+_LATER_COLUMNS = (
+    *("PatientSex", "PatientAge", "StudyDate", "BodyPartExamined"),
+    *("Manufacturer", "ManufacturerModelName"),
+)
+"""Columns that an index made by others may lack; they read as null."""
 
 _NO_LABEL_MAPS = (
     "IDC's table `segmentations` leaves Label Map Segmentation (SOP class 66.7) out: filters on segments"
@@ -206,7 +218,10 @@ class _Opening:
 
     def _open_idc(self, wanted: int | str, releases: tuple[int, int] | None) -> int:
         folder = self.sources.idc_folder()
-        self._raw([folder / "idc_index.parquet"], "idc_index")
+        self._raw([folder / "idc_index.parquet"], "idc_index_file")
+        have = {row[0] for row in self.connection.execute("DESCRIBE idc_index_file").fetchall()}
+        absent = [f", CAST(NULL AS VARCHAR) AS {name}" for name in _LATER_COLUMNS if name not in have]
+        self.connection.execute(f"CREATE VIEW idc_index AS SELECT *{''.join(absent)} FROM idc_index_file")
         known = self._known_versions(folder)
         version = max(known) if wanted == "latest" else int(wanted)
         asked = {"idc_series": version}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from segtools.errors import QueryError, SpecError
 from segtools.resources import folder as resource_folder
 from segtools.select.cohort_file import read_yaml
+from segtools.select.filters import GROUPS
 from segtools.terminology.names import close_matches
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Parameter:
     description: str = ""
     default: Any = None
     has_default: bool = False
+    filters: str = ""
+    """Group of `segtools.select.filters` whose conditions stand in its place."""
 
     def check(self, value: Any) -> Any:
         """`value` as the declared type.
@@ -162,14 +165,21 @@ def _read(path: Path) -> str:
 
 def _parameter(path: Path, name: str, entry: Any) -> Parameter:
     entry = {"type": entry} if isinstance(entry, str) else entry
-    if not isinstance(entry, dict) or entry.keys() - {"type", "description", "default"}:
-        raise _invalid(path, f"parameter {name!r} must have type, description, default")
+    if not isinstance(entry, dict) or entry.keys() - {"type", "description", "default", "filters"}:
+        raise _invalid(path, f"parameter {name!r} must have type, description, default, filters")
     kind = str(entry.get("type"))
     if not _NAME.match(name) or not _TYPE.match(kind):
         raise _invalid(path, f"parameter {name!r} of type {kind!r} is not allowed")
     parameter = Parameter(
-        name, kind, str(entry.get("description") or ""), entry.get("default"), "default" in entry
+        name,
+        kind,
+        str(entry.get("description") or ""),
+        entry.get("default"),
+        "default" in entry,
+        str(entry.get("filters") or ""),
     )
+    if parameter.filters and parameter.filters not in GROUPS:
+        raise _invalid(path, f"parameter {name!r}: there are no filters {parameter.filters!r}")
     if parameter.has_default:
         parameter.check(parameter.default)
     return parameter

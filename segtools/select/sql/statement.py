@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from segtools.errors import QueryError
+from segtools.select.sql.conditions import conditions
 from segtools.select.sql.constant_folding import settle
 from segtools.terminology.names import close_matches
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlglot import exp
 
-    from segtools.select.sql.library import Library, Query
+    from segtools.select.sql.library import Library, Parameter, Query
 
 Dialect = Literal["bigquery", "duckdb"]
 
@@ -81,8 +82,8 @@ def statement(
 
     tree, used = _expand(query, library, relation)
     declared = {parameter.name: parameter for part in used for parameter in part.parameters}
-    parameters: dict[str, tuple[str, Any]] = {}
-    for name in sorted({node.name for node in tree.find_all(exp.Parameter)}):
+    parameters = _put_conditions(tree, declared, values)
+    for name in sorted({node.name for node in tree.find_all(exp.Parameter)} - parameters.keys()):
         parameter = declared.get(name)
         if parameter is None:
             raise _invalid(query, f"@{name} is not declared in query.yaml")
@@ -95,6 +96,22 @@ def statement(
     read = {node.name for node in tree.find_all(exp.Parameter)}
     parameters = {name: entry for name, entry in parameters.items() if name in read}
     return Statement(query.name, tree.sql(dialect=dialect, pretty=True), parameters)
+
+
+def _put_conditions(
+    tree: exp.Query, declared: Mapping[str, Parameter], values: Mapping[str, Any]
+) -> dict[str, tuple[str, Any]]:
+    """Put the cohort's filters where `tree` asks for them; their parameters."""
+    from sqlglot import exp
+
+    parameters: dict[str, tuple[str, Any]] = {}
+    for node in list(tree.find_all(exp.Parameter)):
+        asked = declared.get(node.name)
+        if asked is not None and asked.filters:
+            condition, added = conditions(asked.filters, values)
+            parameters |= added
+            node.replace(exp.Paren(this=condition))
+    return parameters
 
 
 def parse(query: Query) -> exp.Query:
