@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -225,9 +226,33 @@ def load_settings(config: Path | None = None, overrides: Sequence[str] = ()) -> 
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         key = ".".join(str(part) for part in first["loc"])
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            inner = first["input"] if len(first["loc"]) == 1 else None
+            raise _unknown_setting(
+                f"{key}.{next(iter(inner))}" if isinstance(inner, dict) and inner else key
+            ) from None
         raise SpecError(
             "settings-invalid", f"Setting {key}: {first['msg']} (got {first['input']!r}).", key=key
         ) from None
+
+
+def _unknown_setting(key: str) -> SpecError:
+    """The error of a setting that there is not, with those that resemble it."""
+    known = [
+        f"{section}.{name}"
+        for section, field in Settings.model_fields.items()
+        for name in _names(field.annotation)
+    ]
+    elsewhere = [name for name in known if name.partition(".")[2] == key.partition(".")[2]]
+    near = elsewhere or get_close_matches(key, known, cutoff=0.7)
+    hint = f"Near matches: {', '.join(near)}." if near else "config/default.yaml lists every setting."
+    return SpecError("settings-invalid", f"There is no setting {key}.", hint=hint, key=key)
+
+
+def _names(section: Any) -> list[str]:
+    if is_dataclass(section):
+        return [field.name for field in fields(section)]
+    return list(section.model_fields)
 
 
 def _check_file(file: Path) -> None:
@@ -236,7 +261,9 @@ def _check_file(file: Path) -> None:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SpecError("settings-invalid", f"Settings file {file}: {error}.", path=str(file)) from error
     if not isinstance(content, dict | None):
-        raise SpecError("settings-invalid", f"Settings file {file} is no mapping of keys.", path=str(file))
+        raise SpecError(
+            "settings-invalid", f"Settings file {file} is not a mapping of keys to values.", path=str(file)
+        )
 
 
 def _nested(overrides: Sequence[str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from flows.console import (
     summary_lines,
 )
 from flows.server import quiet_console, require_server, server_errors
-from segtools.errors import FetchError, SpecError, UsageError
+from segtools.errors import FetchError, MissingError, SpecError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -160,7 +160,20 @@ def _refuse_shards(where: Where) -> None:
         )
 
 
+def _look_before_starting(cohort: str, output: str, where: Where) -> None:
+    """Tell a wrong name or setting at once, not after a server was started for it."""
+    from segtools.select import load_spec
+
+    settings = where.settings()
+    spec = load_spec(cohort)
+    for folder in settings.make_sources(spec, where.index).indexes:
+        if not folder.is_dir():
+            raise MissingError("not-found", f"There is no index folder {folder}.", path=str(folder))
+    settings.make_home(output)
+
+
 def _run_flow(cohort: str, output: str, where: Where, retry: tuple[str, ...]) -> dict[str, Any]:
+    _look_before_starting(cohort, output, where)
     quiet_console()
     require_server(ephemeral=True)
     if not os.environ.get("PREFECT_API_URL"):
