@@ -10,7 +10,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-oracle demo test test-long test-all test-lowest coverage lint check bench docs lock clean
+.PHONY: help env env-oracle demo test test-long test-all test-lowest coverage lint check bench docs site lock clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,9 +77,17 @@ bench: env env-oracle  ## Us and the peers, side by side
 docs: env  ## Rewrite the generated pages under docs/
 	$(BIN)/python -m flows.reference
 
-lock: env  ## Refresh the two lock files
+site: $(VENV)/.stamp-docs  ## Build the documentation site into site/, offline; tutorials are run
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/.stamp-docs: requirements-docs.lock $(VENV)/.stamp
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements-docs.lock
+	@touch $@
+
+lock: env  ## Refresh the lock files
 	$(BIN)/uv pip compile $(LOCK_ARGS) pyproject.toml --all-extras --group dev --output-file requirements.lock
 	$(BIN)/uv pip compile $(LOCK_ARGS) pyproject.toml --group oracle --constraint requirements.lock --output-file requirements-oracle.lock
+	$(BIN)/uv pip compile $(LOCK_ARGS) pyproject.toml --group docs --constraint requirements.lock --output-file requirements-docs.lock
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) $(VENV)-lowest demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage

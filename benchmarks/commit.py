@@ -7,6 +7,7 @@ does as many segment rows as the largest cohort has; the limits are 3 minutes an
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -21,7 +22,12 @@ import pyarrow.parquet as pq
 
 from segtools.dataset import transaction
 from segtools.dataset.layout import Layout
+from segtools.dataset.pages import find_all
+from segtools.dataset.place import FolderPlace
+from segtools.dataset.stage import part_id, read_table, staged
+from segtools.dataset.verify import verify
 from segtools.schema import (
+    FILES,
     FINDINGS,
     SEGMENTS,
     SELECTION,
@@ -53,11 +59,15 @@ def run(rows: int = ROWS) -> list[dict[str, Any]]:
 def commit(dataset: str) -> None:
     """Commit what is staged in `dataset`, and what is committed, as one cohort."""
     layout = Layout(dataset)
-    selected = [pq.read_table(layout.part(part, SERIES.name)) for part in transaction.staged(layout)]
-    if layout.table(SERIES.name).is_file():
-        selected = [pq.read_table(layout.table(SERIES.name))]
-    current = pa.concat_tables(selected).select(list(SELECTION.names))
-    transaction.commit(layout, cohort="name: made-up\n", current=current, name="made-up", idc_version=25)
+    place = FolderPlace(layout)
+    base = verify(place, dataset)
+    if base.manifest:
+        paths = find_all(layout.root, base.manifest, [SERIES.name])[SERIES.name]
+    else:
+        paths = [layout.part(part, SERIES.name) for part in staged(layout)]
+    current = pa.concat_tables([read_table(path, SELECTION.names) for path in paths])
+    cohort = transaction.Cohort("name: made-up\n", current, "made-up", 25)
+    transaction.publish(place, transaction.merge(layout, base, cohort))
 
 
 def _committed(layout: Layout, what: str) -> dict[str, Any]:
@@ -70,7 +80,7 @@ def _committed(layout: Layout, what: str) -> dict[str, Any]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise AssertionError(f"{what} ended with {process.returncode}")
-    rows = pq.read_metadata(layout.table(SEGMENTS.name)).num_rows
+    rows = json.loads(layout.manifest.read_bytes())["tables"][SEGMENTS.name]["rows"]
     share = rows / LIMIT_ROWS
     return {
         "what": f"{what}, {rows:,} segment rows",
@@ -82,7 +92,7 @@ def _committed(layout: Layout, what: str) -> dict[str, Any]:
 
 
 def _stage(layout: Layout, run_number: int, number: int) -> None:
-    """Write part `number` as `catalog.stage` would, from columns instead of rows."""
+    """Write part `number` as `segtools.dataset.stage` would, from columns instead of rows."""
     random = np.random.default_rng(number)
     first = number * SERIES_PER_PART
     uids = [
@@ -114,8 +124,14 @@ def _stage(layout: Layout, run_number: int, number: int) -> None:
         "finding_id": [f"{first + n:032x}" for n in range(SERIES_PER_PART)],
         "seg_series_uid": uids,
     }
-    part = transaction.part_id(run_number, f"{number:016x}")
-    for table, columns in ((SEGMENTS, segments), (FINDINGS, findings), (SERIES, series)):
+    part = part_id(run_number, f"{number:016x}")
+    files = _columns(FILES, SERIES_PER_PART, random) | {
+        "path": [segments["volume_path"][n * SEGMENTS_PER_SERIES] for n in range(SERIES_PER_PART)],
+        "seg_series_uid": uids,
+        "kind": ["dseg"] * SERIES_PER_PART,
+    }
+    tables = ((SEGMENTS, segments), (FINDINGS, findings), (FILES, files), (SERIES, series))
+    for table, columns in tables:
         made = pa.table([pa.array(columns[c.name], c.type) for c in table.columns], schema=table.arrow)
         order = [(name, "ascending") for name in table.order]
         pq.write_table(made.sort_by(order), layout.part(part, table.name), compression="zstd")

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segtools.dataset.storage import FolderHome
-from segtools.dataset.transaction import part_id
+from segtools.dataset.home import FolderHome
+from segtools.dataset.stage import Stage, part_id
 from segtools.run.batches import cut
 from segtools.run.cohort import CohortRun, RunConfig
 from segtools.run.executors.base import ExecutorOptions
@@ -88,7 +88,7 @@ def whole_run(folder: str) -> None:
     peaks = []
     home = FolderHome(root / "dataset")
     with CohortRun(spec, _COHORT, home, config) as run, Ledger(run.layout.ledger) as ledger:
-        pending = run.pending()
+        pending = run.plan()
         peaks.append(("selected", _peak_mb()))
         for completed in run_batches(
             _Staging(run.job, run.layout), cut(pending), ExecutorOptions("processes", 2)
@@ -110,8 +110,9 @@ class _Staging:
         self.job, self.layout = job, layout
 
     def __call__(self, batch: Batch) -> list[Outcome]:
-        done = [process_series(FetchedSeries(one), self.job, self.layout) for one in batch.series]
-        stage_part(self.layout, part_id(self.job.run, batch.id), done)
+        stage = Stage(self.layout)
+        done = [process_series(FetchedSeries(one), self.job, stage) for one in batch.series]
+        stage_part(stage, part_id(self.job.run, batch.id), done)
         return [one.outcome for one in done]
 
 

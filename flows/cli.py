@@ -88,17 +88,17 @@ def main() -> None:
 
 
 def _report(error: Exception) -> int:
+    from flows.console import note
     from segtools.errors import SegtoolsError
 
     if os.environ.get("IDCSEG_DEBUG"):
         raise error
     if isinstance(error, SegtoolsError):
-        print(f"error [{error.code}] {error}", file=sys.stderr)
+        note(f"error [{error.code}] {error}")
         return error.exit_code
-    print(
+    note(
         f"error [internal] {type(error).__name__}: {error}. This is a defect of idcseg; "
-        "IDCSEG_DEBUG=1 shows where.",
-        file=sys.stderr,
+        "IDCSEG_DEBUG=1 shows where."
     )
     return 1
 

@@ -15,6 +15,8 @@ import unicodedata
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from segtools.showable import json_text, showable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -53,10 +55,11 @@ def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
 def print_json(value: object) -> None:
     """Write `value` to stdout as JSON, non-finite numbers and unknown types as text."""
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    text = json.dumps(value, indent=2, default=str, ensure_ascii=not is_unicode)
-    # A lone surrogate (a file name that is not UTF-8) has no UTF-8; JSON can escape it.
-    sys.stdout.write("".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text))
-    sys.stdout.write("\n")
+    text = json_text(value, default=str)
+    # ASCII only where the console knows no more; JSON has an escape for every character.
+    if not is_unicode:
+        text = "".join(c if c.isascii() else json.dumps(c)[1:-1] for c in text)
+    sys.stdout.write(text + "\n")
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> None:
@@ -66,7 +69,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, tit
     on stderr. Made by hand: importing a library for it would cost more than decoding a file.
     """
     cells = [[cell(row.get(column)) for column in columns] for row in rows]
-    heads = list(columns)  # as `--columns` and SQL take them
+    heads = [showable(column) for column in columns]  # as `--columns` and SQL take them
     widths = [max(map(cell_width, texts)) for texts in zip(heads, *cells, strict=True)]
     numeric = [
         bool(rows) and all(isinstance(row.get(column), int | float | None) for row in rows)
@@ -74,7 +77,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, tit
     ]
     if sys.stdout.isatty():
         widths = fitted(widths, numeric, shutil.get_terminal_size().columns)
-    lines = [title] if title else []
+    lines = [showable(title)] if title else []
     lines += [_aligned(heads, widths, numeric), "  ".join("─" * width for width in widths)]
     lines += [_aligned(texts, widths, numeric) for texts in cells]
     sys.stdout.write("\n".join(lines) + "\n\n")
@@ -140,8 +143,8 @@ def print_table(table: pa.Table, *, as_json: bool, limit: int | None = None) -> 
 
 
 def note(text: str) -> None:
-    """Write a line to stderr."""
-    print(text, file=sys.stderr)
+    """Write a line to stderr; names and texts from files may stand in it as they are."""
+    print(showable(text), file=sys.stderr)
 
 
 def agrees(question: str) -> bool:
@@ -165,8 +168,7 @@ def cell(value: object) -> str:
         return f"{value:,.2f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
     if isinstance(value, list | tuple):
         return ", ".join(cell(item) for item in value)
-    # Strings of the files may hold control characters that a terminal would obey.
-    return "".join(character if character.isprintable() else "�" for character in str(value))
+    return showable(str(value))
 
 
 def bytes_text(count: float) -> str:
@@ -259,4 +261,4 @@ def summary_lines(pairs: Iterable[tuple[str, object]]) -> None:
     pairs = list(pairs)
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
-        sys.stdout.write(f"{name:<{width}}  {cell(value)}\n")
+        sys.stdout.write(f"{showable(name):<{width}}  {cell(value)}\n")

@@ -21,7 +21,7 @@ from flows.shards import ShardedRun, shard_deployment
 from segtools.errors import Transient
 from segtools.run import shards
 from segtools.run.cohort import exit_code
-from segtools.run.staleness import news
+from segtools.run.staleness import RunReason, staleness
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from segtools.report.summary import Summary
     from segtools.run.cohort import CohortRun
     from segtools.run.ledger import Outcome
+    from segtools.run.staleness import Staleness
     from segtools.series import SelectedSeries
+
+_REASONS = {
+    RunReason.NO_DATASET: "there is no dataset yet",
+    RunReason.COHORT_CHANGED: "the cohort file changed",
+    RunReason.INTERRUPTED: "a run was interrupted",
+    RunReason.SETTINGS_CHANGED: "a setting that outputs depend on changed",
+    RunReason.NEW_RELEASE: "IDC v{release} is out, the dataset has {committed}",
+    RunReason.INDEX_CHANGED: "an index changed",
+}
 
 _PASSING = ("query-unavailable", "network-unavailable")
 
@@ -58,7 +68,7 @@ def _may_heal(_task: object, _run: object, state: State[Any]) -> bool:
 def select(stage: Stage) -> int:
     """Ask the tables which series the cohort is; the number that are new or changed."""
     selection = stage.run.select()
-    stage.pending = stage.run.pending()
+    stage.pending = stage.run.plan()
     get_run_logger().info("%d series selected, %d to do", len(selection.series), len(stage.pending))
     return len(stage.pending)
 
@@ -103,13 +113,19 @@ def process_part(stage: Stage, shard: str, attempt: int, number: int, settings_h
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=_may_heal)
 def look(stage: Stage) -> str | None:
     """Ask whether there is anything to run for; the reason."""
-    return news(stage.run)
+    found = staleness(stage.run)
+    return None if found is None else _phrase(found)
+
+
+def _phrase(found: Staleness) -> str:
+    release = "none" if found.committed_release is None else f"v{found.committed_release}"
+    return _REASONS[found.reason].format(release=found.release, committed=release)
 
 
 @task(cache_policy=NO_CACHE)
-def commit(stage: Stage) -> dict[str, Any]:
-    """Make what was staged the dataset."""
-    return stage.run.commit()
+def merge(stage: Stage) -> int:
+    """Make the next state of the dataset of what is committed and staged; its number of segments."""
+    return int(stage.run.merge()["tables"]["segments"]["rows"])
 
 
 @task(cache_policy=NO_CACHE)
@@ -120,10 +136,16 @@ def check(stage: Stage) -> int:
 
 @task(cache_policy=NO_CACHE)
 def report(stage: Stage) -> Summary:
-    """Write the report; the dataset in numbers, also as artifacts."""
+    """Draw the report; the dataset in numbers, also as artifacts."""
     summary = stage.run.report()
     show_summary(stage.run.home.name, summary)
     return summary
+
+
+@task(cache_policy=NO_CACHE)
+def commit(stage: Stage) -> None:
+    """Make the merged state the dataset."""
+    stage.run.commit()
 
 
 @flow(name="idc-cohort", validate_parameters=False)
@@ -166,9 +188,10 @@ def build_dataset(
             process_sharded(stage, parameters, settings.shards, settings.shard_work_pool)
         else:
             process(stage)
-        commit(stage)
+        merge(stage)
         check(stage)
         summary = report(stage)
+        commit(stage)
     return {"exit_code": exit_code(summary), **summary.to_dict()}
 
 

@@ -23,7 +23,7 @@ def columns_page() -> str:
     """Every column of the dataset's tables: type, unit, meaning."""
     lines = ["# Columns", "", "Made from `segtools/schema.py` by `make docs`.", ""]
     for table in schema.DATASET_TABLES:
-        lines += [f"## {table.name}.parquet", "", table.description, ""]
+        lines += [f"## {table.name}", "", table.description, ""]
         lines += [f"Key: `{', '.join(table.key)}`. Rows are sorted by {', '.join(table.order)}.", ""]
         lines += ["| column | type | unit | null | meaning |", "|---|---|---|---|---|"]
         for column in table.columns:

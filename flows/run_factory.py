@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.console import note, progress
 from flows.settings import load_settings
+from segtools.bounded_json import load_json
 from segtools.dataset.layout import Layout
 from segtools.decode.geometry.source_folders import source_grids
 from segtools.objectstore.urls import is_bucket_url
@@ -44,7 +45,7 @@ def open_run(
     layout = Layout(path.parent)
     if path.name == layout.document("cohort.yaml").name and layout.manifest.is_file():
         # A dataset's own copy: its name is not the file's.
-        spec = spec.model_copy(update={"name": json.loads(layout.manifest.read_bytes())["name"]})
+        spec = spec.model_copy(update={"name": load_json(layout.manifest.read_bytes())["name"]})
     return CohortRun(spec, text, settings.make_home(dataset), make_config(settings, spec, indexes), retry)
 
 
@@ -52,13 +53,15 @@ def run_stages(run: CohortRun) -> Summary:
     """All stages in order, without a server."""
     with run:
         selection = run.select()
-        pending = run.pending()
+        pending = run.plan()
         note(f"{len(selection.series):,} series selected, {len(pending):,} to do")
         with progress("series", len(pending)) as advance:
             run.process(pending, lambda outcome: advance(1, outcome.bytes_in))
-        run.commit()
+        run.merge()
         run.check()
-        return run.report()
+        summary = run.report()
+        run.commit()
+        return summary
 
 
 def portable_parameters(
@@ -95,5 +98,6 @@ def make_config(settings: Settings, spec: CohortSpec, indexes: Sequence[Path] = 
         compression_level=settings.write.compression_level,
         batch_bytes=settings.run.batch_bytes,
         batch_series=settings.run.batch_series,
+        grace=timedelta(hours=settings.write.keep_replaced_hours),
         source_grids=source_grids(images) if spec.output.grid == "source" else {},
     )

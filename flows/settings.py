@@ -16,7 +16,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, YamlConfigSettingsSource
 
-from segtools.dataset.storage import FolderHome
+from segtools.bounded_yaml import load_yaml
+from segtools.dataset.home import FolderHome
 from segtools.decode import DecodeOptions
 from segtools.errors import SpecError
 from segtools.objectstore.bucket import BucketOptions
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from pydantic_settings import PydanticBaseSettingsSource
 
-    from segtools.dataset.storage import Home
+    from segtools.dataset.home import Home
     from segtools.select import CohortSpec, Sources
     from segtools.select.engines.base import Engine
 
@@ -68,6 +69,7 @@ class WriteSettings(_Section):
     """How volumes are written, and how a bucket is reached that they go to."""
 
     compression_level: int = Field(1, ge=0, le=3)
+    keep_replaced_hours: float = Field(24, ge=0, le=87_600)
     endpoint: str | None = None
     region: str | None = None
     profile: str | None = None
@@ -168,13 +170,13 @@ class Settings(BaseSettings):
         """Where a dataset lives: a folder, or ``s3://bucket/name``."""
         if not is_bucket_url(dataset):
             return FolderHome(Path(dataset))
-        from segtools.dataset.bucket_storage import BucketHome
+        from segtools.dataset.bucket_home import BucketHome
 
         return BucketHome(dataset, self.bucket_options())
 
     def bucket_options(self) -> BucketOptions:
         """How to reach the bucket of a dataset."""
-        return BucketOptions(**self.write.model_dump(exclude={"compression_level"}))
+        return BucketOptions(**self.write.model_dump(exclude={"compression_level", "keep_replaced_hours"}))
 
     def make_consent(self) -> Consent:
         """What may be deleted and downloaded without asking."""
@@ -257,7 +259,7 @@ def _names(section: Any) -> list[str]:
 
 def _check_file(file: Path) -> None:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = load_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SpecError("settings-invalid", f"Settings file {file}: {error}.", path=str(file)) from error
     if not isinstance(content, dict | None):
@@ -274,7 +276,7 @@ def _nested(overrides: Sequence[str]) -> dict[str, Any]:
         if not (separator and dot):
             raise SpecError("settings-invalid", f"--set {override!r} is not section.key=value.", key=name)
         try:
-            nested.setdefault(section, {})[key] = yaml.safe_load(text)
+            nested.setdefault(section, {})[key] = load_yaml(text)
         except yaml.YAMLError as error:
             raise SpecError("settings-invalid", f"--set {override!r}: {error}.", key=name) from error
     return nested

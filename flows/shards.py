@@ -79,9 +79,7 @@ class ShardedRun:
         RunError
             ``shard-failed``: a shard failed, was cancelled, or was lost too often.
         """
-        layout = self.run.layout
-        names = shards.plan(layout, series, count, self.id)
-        self.run.home.send(layout, *sorted(layout.shards.iterdir()))
+        names = shards.plan(self.run.view, series, count, self.id)
         running: dict[str, _Running] = {}
         try:
             for name in names:
@@ -94,7 +92,7 @@ class ShardedRun:
         finally:
             self._end(running.values(), Cancelling())
         self.run.processed += self.seen
-        shards.clear(self.run.layout)
+        shards.clear(self.run.claim)
         return self.seen
 
     def _start(self, name: str, attempt: int) -> _Running:
@@ -123,8 +121,7 @@ class ShardedRun:
             return
         if is_stuck:  # for good: a container that starts after all finds itself cancelled, and ends
             self._end([shard], Cancelled(message="It stayed pending, and was given up."))
-        self.run.home.bring(self.run.layout, self.run.layout.ledger)
-        left = len(shards.remaining(self.run.layout, shard.name))
+        left = len(shards.remaining(self.run.view, shard.name))
         if not left:
             del running[shard.name]
             return
@@ -143,8 +140,7 @@ class ShardedRun:
         return time.monotonic() - shard.pending_since > self.pending_limit_s
 
     def _tell(self, advance: Callable[[int], None]) -> None:
-        self.run.home.bring(self.run.layout, self.run.layout.ledger)
-        done = shards.recorded(self.run.layout, self.id)
+        done = shards.recorded(self.run.view, self.id)
         if done > self.seen:
             advance(done - self.seen)
             self.seen = done

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import uuid
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from segtools.errors import EnvironmentProblem, WriteError
+from segtools.showable import json_text, tsv_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -100,18 +100,12 @@ def _discard(path: Path) -> None:
 
 def tsv(lines: Iterable[Sequence[Any]]) -> bytes:
     """Tab-separated lines; null is BIDS's ``n/a``."""
-    return "".join("\t".join(map(_cell, line)) + "\n" for line in lines).encode()
+    return "".join("\t".join(map(tsv_cell, line)) + "\n" for line in lines).encode()
 
 
 def dump_json(content: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """Indented UTF-8 JSON, always the same bytes for the same content."""
-    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(
-        "utf-8", "replace"
-    )
-
-
-def _cell(value: object) -> str:
-    return "n/a" if value is None or value == "" else " ".join(str(value).split())
+    return (json_text(content, allow_nan=False) + "\n").encode()
 
 
 MAX_COMPONENT = 64
@@ -121,13 +115,17 @@ MAX_COMPONENT = 64
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9._-]")
 
 
-_TAGGED = re.compile(r"-[0-9a-f]{10}\Z")
+_TAG_DIGITS = 32
+"""128 bits: no two names of strangers share them, even on purpose."""
+
+
+_TAGGED = re.compile(rf"-[0-9a-f]{{{_TAG_DIGITS}}}\Z")
 
 
 def component(name: str) -> str:
     """One path component for a stranger's `name`: ``[A-Za-z0-9._-]``, at most 64 characters.
 
-    A name that has to be changed gets 10 hex digits of its SHA-256 appended, and so does one that
+    A name that has to be changed gets 32 hex digits of its SHA-256 appended, and so does one that
     only looks as if it had been; hence two names never share a component.
 
     Examples
@@ -135,7 +133,7 @@ def component(name: str) -> str:
     >>> component("LIDC-IDRI-0001")
     'LIDC-IDRI-0001'
     >>> component("../etc")
-    '-.-etc-f7f9121fdb'
+    '-.-etc-f7f9121fdb53d8de1eccbfa65c4bd976'
     """
     safe = _FORBIDDEN.sub("-", name)
     if safe.startswith("."):  # hidden files, `.`, `..`
@@ -144,5 +142,5 @@ def component(name: str) -> str:
         safe = f"{safe[:-1]}-"
     if safe == name and name and len(name) <= MAX_COMPONENT and not _TAGGED.search(name):
         return name
-    tag = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-    return f"{safe[: MAX_COMPONENT - 11] or '-'}-{tag}"
+    tag = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_TAG_DIGITS]
+    return f"{safe[: MAX_COMPONENT - 1 - _TAG_DIGITS] or '-'}-{tag}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the dataset folder's format, in `dataset.json`."""
 
 
@@ -214,7 +214,7 @@ SEGMENTS = Table(
     "segments",
     "One row per segment of every series of the dataset.",
     (
-        _text("segment_id", "Key: <sop8>/<segment_number>."),
+        _text("segment_id", "Key: <seg_series_uid>/<seg_sop_uid>/<segment_number>."),
         *SERIES_KEYS,
         _text("seg_sop_uid", "SOPInstanceUID (0008,0018) of the segmentation."),
         _int("segment_number", "SegmentNumber (0062,0004); the voxel value in the volume.", minimum=0),
@@ -254,7 +254,7 @@ SEGMENTS = Table(
             nullable=True,
             values=("BINARY", "FRACTIONAL", "LABELMAP"),
         ),
-        _int("layer", "Layer of the volume that holds the segment.", bits=8, nullable=True, minimum=0),
+        _int("layer", "Layer of the volume that holds the segment.", nullable=True, minimum=0),
         _int("label_index", "Label of the structure, the same in the whole dataset.", nullable=True),
         _text("volume_path", "NIfTI label map with the segment, relative to the dataset.", nullable=True),
         _text("mask_path", "NIfTI mask of this segment alone, if asked for.", nullable=True),
@@ -349,7 +349,7 @@ SERIES = Table(
         ),
     ),
     key=("seg_series_uid",),
-    order=SELECTION.order,
+    order=("collection_id", "patient_id", "seg_series_uid"),
 )
 
 FINDINGS = Table(
@@ -373,7 +373,22 @@ FINDINGS = Table(
     order=("seg_series_uid", "seg_sop_uid", "segment_number", "rule", "finding_id"),
 )
 
-DATASET_TABLES = (SERIES, SEGMENTS, FINDINGS)
+FILES = Table(
+    "files",
+    "One row per file below volumes/.",
+    (
+        _text("path", "Path relative to the dataset."),
+        _text("seg_series_uid", "SeriesInstanceUID of the segmentation it was made from."),
+        _text("seg_sop_uid", "SOPInstanceUID of the segmentation it was made from."),
+        _text("kind", "What it is.", values=("dseg", "mask", "probseg", "sidecar")),
+        _int("size_bytes", "Bytes.", bits=64, unit="bytes", minimum=0),
+        _text("sha256", "SHA-256 of the bytes, hexadecimal."),
+    ),
+    key=("path",),
+    order=("seg_series_uid", "path"),
+)
+
+DATASET_TABLES = (SERIES, SEGMENTS, FINDINGS, FILES)
 
 AGREEMENT = Table(
     "agreement",

@@ -111,12 +111,11 @@ def report(dataset: str, /) -> None:
     from segtools.report.html import render
 
     home = load_settings().make_home(dataset)
-    with home.opened(temporary_folder) as layout:
-        home.bring(layout, layout.manifest)
-        with home.dataset(layout) as opened:
-            render(opened, layout.report)
-        home.send(layout, layout.report)
-    note(f"wrote {dataset}/{layout.relative(layout.report)}")
+    with home.look(temporary_folder) as view, view.open() as opened:
+        page = view.layout.report
+        render(opened, page)
+        view.write(page)
+    note(f"wrote {dataset}/{view.layout.relative(page)}")
 
 
 def status(dataset: str, /, *, json: bool = False) -> None:
@@ -191,10 +190,10 @@ def retry(
 
     home = where.settings().make_home(dataset)
     failures = read_status(home, temporary_folder).failures
-    with home.opened(temporary_folder) as layout:
-        cohort = layout.document("cohort.yaml")
-        home.bring(layout, layout.manifest, cohort)
-        if not (cohort.is_file() and layout.manifest.is_file()):
+    with home.look(temporary_folder) as view, temporary_folder() as folder:
+        cohort, manifest = folder / "cohort.yaml", view.document(view.layout.manifest)
+        text = view.document(view.layout.document("cohort.yaml"))
+        if text is None or manifest is None:
             raise MissingError(
                 "not-found",
                 f"{dataset} was never committed, so it has no cohort.yaml.",
@@ -212,6 +211,8 @@ def retry(
         if not failures:
             note(f"no series of {dataset} failed")
             return 0
+        for path, content in ((cohort, text), (folder / view.layout.manifest.name, manifest)):
+            path.write_bytes(content)
         codes = code or tuple(failures)
         return run_cohort(str(cohort), dataset, where, direct=direct, json=json, retry=codes)
 

@@ -108,7 +108,7 @@ def _result(file: Path, done: SingleFile) -> dict[str, Any]:
         "part": done.part,
         "segments": done.written.segments,
         "findings": done.written.findings,
-        "files": [name for name, _ in done.written.files],
+        "files": [stored.path for stored in done.written.files],
         "verified": None if done.agreement is None else asdict(done.agreement),
         "worst": max((finding.severity for finding in done.volume.findings), default=0),
     }
@@ -127,5 +127,5 @@ def _show(file: Path, done: SingleFile) -> None:
             note(f"{finding.severity.name.lower()} [{finding.code}] {finding.message}")
     if done.agreement is not None:
         note(f"verified: {done.agreement}")
-    for name, size_bytes in done.written.files:
-        note(f"wrote {name} ({size_bytes:,} bytes)")
+    for stored in done.written.files:
+        note(f"wrote {stored.path} ({stored.size_bytes:,} bytes)")

@@ -6,30 +6,41 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from segtools.dataset.queries import only_itself
 from segtools.finding import Finding
 from segtools.schema import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from segtools.dataset.reader import Dataset
 
 
 def check_table(dataset: Dataset, table: Table) -> list[Finding]:
     """Findings about a table: types, nulls, allowed values, minima, key and order."""
-    schema = pq.read_schema(dataset.table_path(table.name)).remove_metadata()
+    found: list[Finding] = []
+    for path in dataset.table_paths(table.name):
+        found += _declaration(path, table)
+    if found:
+        return found
+    found += _values(dataset, table)
+    found += _key(dataset, table)
+    for path in dataset.table_paths(table.name):
+        found += _order(dataset, table, path)
+    return found
+
+
+def _declaration(path: Path, table: Table) -> list[Finding]:
+    schema = pq.read_schema(path).remove_metadata()
     if schema.names != list(table.names):
         missing = sorted({*table.names} ^ {*schema.names})
         return [_violation(table, f"has not the declared columns ({', '.join(missing) or 'their order'})")]
-    found = [
+    return [
         _violation(table, f"column {c.name} has type {schema.field(c.name).type}, declared is {c.type}")
         for c in table.columns
         if schema.field(c.name).type != c.type
     ]
-    found += _values(dataset, table)
-    found += _key(dataset, table)
-    found += _order(dataset, table)
-    return found
 
 
 def _values(dataset: Dataset, table: Table) -> Iterator[Finding]:
@@ -66,8 +77,8 @@ def _key(dataset: Dataset, table: Table) -> Iterator[Finding]:
         yield _violation(table, f"repeats {repeated} values of its key {key}")
 
 
-def _order(dataset: Dataset, table: Table) -> Iterator[Finding]:
-    """Count neighbours in the wrong order; null sorts last, as the commit writes it."""
+def _order(dataset: Dataset, table: Table, path: Path) -> Iterator[Finding]:
+    """Count neighbours in the wrong order within a page; null sorts last, as the commit writes it."""
     if not table.order:
         return
     parts = ", ".join(f"({name} IS NULL), {name}" for name in table.order)
@@ -76,8 +87,7 @@ def _order(dataset: Dataset, table: Table) -> Iterator[Finding]:
         f" lag(row({parts})) OVER (ORDER BY file_row_number) AS before"
         " FROM read_parquet($path, file_row_number = true)) WHERE own < before"
     )
-    path = str(dataset.table_path(table.name))
-    if displaced := dataset.sql(query, {"path": path}).column(0)[0].as_py():
+    if displaced := dataset.sql(query, {"path": only_itself(path)}).column(0)[0].as_py():
         yield _violation(table, f"has {displaced} rows out of order")
 
 

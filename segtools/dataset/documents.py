@@ -17,9 +17,10 @@ DICOM segmentations{release} as label maps and one table of segments: {segments}
 
 | what | where |
 |---|---|
-| one row per segment | `tables/segments.parquet` |
-| one row per series, failed and retired ones too | `tables/series.parquet` |
-| everything repaired, assumed or doubtful | `tables/findings.parquet` |
+| one row per segment | `tables/segments/*.parquet` |
+| one row per series, failed and retired ones too | `tables/series/*.parquet` |
+| everything repaired, assumed or doubtful | `tables/findings/*.parquet` |
+| one row per file below `volumes/`, with its SHA-256 | `tables/files/*.parquet` |
 | what the columns mean | below, and `tables/columns.tsv` |
 | label maps | `volumes/<collection>/<PatientID>/<SeriesInstanceUID>/*_dseg.nii.gz` |
 | how it was selected | `cohort.yaml` |
@@ -27,8 +28,8 @@ DICOM segmentations{release} as label maps and one table of segments: {segments}
 
 Series by status: {statuses}.
 
-`dataset.json` is the commit: rows, bytes and SHA-256 of each table. Paths in the tables are relative to
-this folder, so it can be moved.
+`dataset.json` is the commit: files, rows, bytes and SHA-256 of each table, and the cohort-wide labels. Paths
+in the tables are relative to this folder, so it can be moved.
 
 ## Load it
 
@@ -40,17 +41,18 @@ large = dataset.segments("voxel_count > 1000 AND status <> 'failed'")
 row = large.to_pylist()[0]
 mask = dataset.mask(row)              # bool, (k, j, i)
 volume = dataset.volume(row)          # all segments of the file; labels="cohort" for label_index
+labels = dataset.labels               # structure to label_index
 ```
 
 ```sql
 -- DuckDB
-SELECT structure, count(*), median(volume_ml) FROM 'tables/segments.parquet' GROUP BY structure;
+SELECT structure, count(*), median(volume_ml) FROM 'tables/segments/*.parquet' GROUP BY structure;
 ```
 
 ```python
 import nibabel, pandas
 
-segments = pandas.read_parquet("tables/segments.parquet")
+segments = pandas.read_parquet("tables/segments")
 row = segments.iloc[0]
 image = nibabel.load(row.volume_path)                       # axes (i, j, k), RAS+, mm
 mask = image.dataobj[...] == row.segment_number
@@ -115,7 +117,7 @@ def citations(dois: Iterable[tuple[str, int]]) -> bytes:
     entries = []
     for doi, count in dois:
         bare = re.sub(r"^(https?://)?(dx\.)?doi\.org/", "", doi.strip())
-        safe = re.sub(r"[{}\\%\s]", "", bare)
+        safe = re.sub(r"[^!-~]|[{}\\%]", "", bare)  # a DOI is printable ASCII; braces would end the field
         key = re.sub(r"[^A-Za-z0-9]+", "_", safe).strip("_")
         entries.append(
             f"@misc{{{key},\n  doi = {{{safe}}},\n  url = {{https://doi.org/{safe}}},\n"

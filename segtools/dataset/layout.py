@@ -3,10 +3,16 @@
 ::
 
     <dataset>/  dataset.json · cohort.yaml · README.md · CITATIONS.bib · LICENSES.tsv
-      tables/series.parquet · segments.parquet · findings.parquet · columns.tsv
-      tables/.staging/<part>.<table>.parquet
-      volumes/<collection>/<PatientID>/<SeriesInstanceUID>/<sop8>_dseg.nii.gz|json|tsv
-      report/report.html · runs/<UTC>.json · .lock
+      tables/columns.tsv · tables/<table>/<hash of its bytes>.parquet    the pages of the last commit
+      tables/.replaced/<table>/<hash>.parquet     pages of earlier commits, for handles that still read them
+      tables/.staging/<part>.<table>.parquet      parts that wait for the commit
+      tables/.staging/pages/<table>/<hash>.parquet   merged pages that wait for it
+      volumes/<collection>/<PatientID>/<SeriesInstanceUID>/<SOPInstanceUID>_rev-<revision>_dseg.nii.gz|json|tsv
+      report/report.html · runs/<UTC>.json · runs/replaced/<UTC>.json · .lock
+
+No name is ever given to other content: a page is named by its bytes, a volume by its instance and by the
+version and settings it was made from. So a commit adds names, replaces ``dataset.json``, and what only
+earlier commits name goes later (`segtools.dataset.replaced`).
 
 Names from tables and headers are strangers' words, so each becomes one harmless path component:
 `component` keeps what is harmless as it is and is injective for the rest (a hash of the original is
@@ -20,6 +26,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from segtools.dataset.pages import STAGED_PAGES
 from segtools.files import component
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
@@ -27,18 +34,23 @@ _HARMLESS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 VolumeKind = Literal["dseg", "mask", "probseg"]
 
 
-def sop8(sop_instance_uid: str) -> str:
-    """First 8 hex digits of SHA-256 of a SOPInstanceUID: short, stable, without order."""
-    return hashlib.sha256(sop_instance_uid.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+def revision(crdc_series_uuid: str, settings_hash: str) -> str:
+    """16 hex digits that tell apart what one series gave in different versions or under other settings."""
+    return hashlib.sha256(f"{crdc_series_uuid}\0{settings_hash}".encode()).hexdigest()[:16]
 
 
-def sidecar_name(sop_instance_uid: str, kind: str, extension: str) -> str:
+def sidecar_name(sop_instance_uid: str, kind: str, extension: str, *, revision: str | None = None) -> str:
     """File name of the sidecar (``json`` or ``tsv``) of an instance's ``dseg`` or ``probseg`` volumes."""
-    return f"{sop8(sop_instance_uid)}_{kind}.{extension}"
+    return "_".join([*_stem(sop_instance_uid, revision), f"{kind}.{extension}"])
 
 
 def volume_name(
-    sop_instance_uid: str, kind: VolumeKind, *, layer: int | None = None, label: int | None = None
+    sop_instance_uid: str,
+    kind: VolumeKind,
+    *,
+    layer: int | None = None,
+    label: int | None = None,
+    revision: str | None = None,
 ) -> str:
     """File name of a volume, after BIDS derivatives.
 
@@ -50,13 +62,15 @@ def volume_name(
         Of a ``dseg`` with several layers; then no plain ``_dseg`` file exists.
     label : int, optional
         SegmentNumber of a ``mask`` or ``probseg``.
+    revision : str, optional
+        See `revision`; files outside a dataset have none.
 
     Examples
     --------
     >>> volume_name("1.2.3", "probseg", label=3)
-    'c47f5b18_label-03_probseg.nii.gz'
+    '1.2.3_label-03_probseg.nii.gz'
     """
-    entities = [sop8(sop_instance_uid)]
+    entities = _stem(sop_instance_uid, revision)
     if layer is not None:
         entities.append(f"desc-layer{layer}")
     if label is not None:
@@ -64,16 +78,13 @@ def volume_name(
     return "_".join([*entities, f"{kind}.nii.gz"])
 
 
+def _stem(sop_instance_uid: str, revision: str | None) -> list[str]:
+    """The UID itself, so that no two instances of a series share a name."""
+    return [component(sop_instance_uid), *([f"rev-{revision}"] if revision else ())]
+
+
 class Layout:
-    """Paths of the dataset in `root`. Relative ones are POSIX strings, as the tables hold them.
-
-    Attributes
-    ----------
-    is_committed : bool
-        Readers go by a commit, so what it names must not change before the next one.
-    """
-
-    is_committed = True
+    """Paths of the dataset in `root`. Relative ones are POSIX strings, as the tables hold them."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
@@ -95,12 +106,18 @@ class Layout:
 
     @property
     def spill(self) -> Path:
-        """Where the commit's sort goes when it outgrows its memory."""
+        """Where the merge's sort goes when it outgrows its memory."""
         return self.staging / "spill"
 
-    def pending(self, relative: str = "volumes") -> Path:
-        """Where the file or folder `relative` waits for the commit."""
-        return self.staging / relative
+    @property
+    def replaced(self) -> Path:
+        """Folder of the manifests that later commits replaced, by when they did."""
+        return self.root / "runs" / "replaced"
+
+    @property
+    def merged_pages(self) -> Path:
+        """Folder of the pages that wait for the commit."""
+        return self.root / STAGED_PAGES
 
     @property
     def ledger(self) -> Path:
@@ -131,8 +148,8 @@ class Layout:
         return self.root / name
 
     def table(self, name: str) -> Path:
-        """A committed table."""
-        return self.root / "tables" / f"{name}.parquet"
+        """The folder of a committed table's pages."""
+        return self.root / "tables" / name
 
     @property
     def columns(self) -> Path:
@@ -154,7 +171,7 @@ class Layout:
         return self.staging / f"{name}.{table}.parquet"
 
     def parts(self) -> list[str]:
-        """Ids of the complete parts: those whose series part is there (it is written last)."""
+        """Ids of the complete parts: those whose series table is there (it is written last)."""
         suffix = ".series.parquet"
         return sorted(path.name.removesuffix(suffix) for path in self.staging.glob(f"[!.]*{suffix}"))
 
@@ -185,8 +202,6 @@ class FlatLayout(Layout):
     part : int, optional
         From 1, of a file that is read in parts: each has a folder ``part-<n>`` of its own.
     """
-
-    is_committed = False
 
     def __init__(self, root: Path | str, part: int | None = None) -> None:
         super().__init__(root)

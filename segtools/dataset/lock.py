@@ -15,6 +15,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from segtools.bounded_json import load_json
 from segtools.errors import DatasetError
 from segtools.files import write_error
 
@@ -120,7 +121,7 @@ def myself() -> dict[str, Any]:
 def read_holder(text: bytes) -> dict[str, Any]:
     """What a lock says; empty if it is no lock's text."""
     try:
-        holder = json.loads(text)
+        holder = load_json(text)
     except ValueError:
         return {}
     return holder if isinstance(holder, dict) else {}

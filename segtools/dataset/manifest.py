@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from segtools.dataset.pages import MANIFEST, is_listing
 from segtools.errors import DatasetError, MissingError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MANIFEST = "dataset.json"
 
-
-def read_manifest(path: Path, name: str) -> dict[str, Any]:
+def committed_manifest(path: Path, name: str) -> dict[str, Any]:
     """The manifest at `path`, with what readers rely on checked.
 
     Parameters
@@ -52,16 +51,6 @@ def read_manifest(path: Path, name: str) -> dict[str, Any]:
             hint="Read it with the version that wrote it, or run the cohort into a new folder.",
             path=str(path),
         )
-    tables = manifest.get("tables")
-    if not isinstance(tables, dict) or not all(_is_table(entry) for entry in tables.values()):
+    if not is_listing(manifest.get("tables")):
         raise DatasetError("dataset-invalid", f"{path} lists no tables.", path=str(path))
     return manifest
-
-
-def _is_table(entry: Any) -> bool:
-    return (
-        isinstance(entry, dict)
-        and isinstance(entry.get("path"), str)
-        and isinstance(entry.get("bytes"), int)
-        and isinstance(entry.get("rows"), int)
-    )

@@ -1,7 +1,7 @@
-"""The commit's merge: committed and staged rows, the newest per series, in order.
+"""Which row of a series counts: committed and staged ones, the newest per series, in order.
 
-DuckDB decides which row of a series counts and sorts the narrow tables, outside memory; the wide segment
-rows are not sorted but gathered (`segtools.dataset.merge_segments`).
+DuckDB decides over the narrow table of series; the wide rows are not sorted but gathered
+(`segtools.dataset.gather`), and only for pages that have changed (`segtools.dataset.write_pages`).
 """
 
 from __future__ import annotations
@@ -12,24 +12,20 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from segtools.codes import CODES
-from segtools.dataset.merge_segments import REFRESHED, gather_segments
+from segtools.database import hide_progress
+from segtools.dataset.pages import CHECKS
 from segtools.dataset.queries import only_itself
 from segtools.errors import DatasetError
-from segtools.schema import (
-    DATASET_TABLES,
-    FINDINGS,
-    SEGMENTS,
-    SELECTION,
-    SERIES,
-    Table,
-)
+from segtools.schema import SEGMENTS, SELECTION, SERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
     from segtools.dataset.layout import Layout
+
+REFRESHED_SEGMENT_COLUMNS = ("idc_version", "analysis_result_id", "license", "source_doi")
+"""Columns of a segment that are its series', as the release of this commit states them."""
 
 _REFRESHED = (
     "idc_version",
@@ -59,27 +55,44 @@ _RETIRED = {
 }
 
 
+def series_pages(manifest: Mapping[str, Any] | None, table: str = SERIES.name) -> list[dict[str, Any]]:
+    """The files of a table by number of their page: those of one page have the same number everywhere."""
+    files = manifest["tables"][table]["files"] if manifest else ()
+    return [entry for entry in files if entry.get("origin") != CHECKS]
+
+
 class Merge:
-    """Views over the committed tables and the parts named, and the merged rows.
+    """The merged series, and what a commit says of them.
 
     Parameters
     ----------
     layout : Layout
+    committed : sequence of Path
+        Series tables of the committed pages.
     parts : sequence of str
         The oldest first.
     current : pyarrow.Table
         The selection.
-    idc_version, label_index, memory_limit
-        As in `segtools.dataset.transaction.commit`.
+    idc_version : int or None
+        Of the selection.
+    memory_limit : str
+        As DuckDB writes it; beyond it the merge spills into the staging folder.
+
+    Attributes
+    ----------
+    series : pyarrow.Table
+        Rows of `SERIES` in its order, then: `rank` (0 for committed rows, else the number of the part),
+        `page` (of the committed pages, null for staged rows), `is_changed` (differs from the committed
+        row, if there is one).
     """
 
     def __init__(
         self,
         layout: Layout,
+        committed: Sequence[Path],
         parts: Sequence[str],
         current: pa.Table,
         idc_version: int | None,
-        label_index: Mapping[str, int] | None,
         memory_limit: str,
     ) -> None:
         self._layout = layout
@@ -87,28 +100,21 @@ class Merge:
         self._connection = duckdb.connect(
             config={"memory_limit": memory_limit, "temp_directory": str(layout.spill)}
         )
-        self._connection.execute("SET enable_progress_bar = false")  # it prints to stdout, terminal or not
+        hide_progress(self._connection)
         self._connection.register("selected", current.select(list(SELECTION.names)))
-        for table in DATASET_TABLES:
-            self._union(table, parts)
+        staged = [layout.part(part, SERIES.name) for part in parts]
+        self._files("all_series", SERIES.empty(), [*committed, *staged], len(committed))
         self._run(_merged_series(), {"idc_version": idc_version})
-        self._labels(label_index)
+        self.series = self._run(
+            f"SELECT {', '.join(SERIES.names)}, rank, page, is_changed FROM merged "
+            f"ORDER BY {', '.join(SERIES.order)}"
+        ).to_arrow_table()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
-
-    def reader(self, table: Table) -> Iterator[pa.RecordBatch]:
-        """The merged rows of `table`, in its order, streamed."""
-        if table is SEGMENTS:
-            return self._segments()
-        query = {SERIES: _SERIES_ROWS, FINDINGS: _FINDING_ROWS}[table]
-        order = ", ".join(f"{column} NULLS LAST" for column in table.order)
-        columns = ", ".join(table.names)
-        result = self._run(f"SELECT {columns} FROM ({query}) ORDER BY {order}", self._rules(table))
-        return iter(result.to_arrow_reader(50_000))
 
     def counts(self) -> dict[str, int]:
         """Series by status."""
@@ -128,75 +134,38 @@ class Merge:
             "WHERE status <> 'retired' GROUP BY ALL ORDER BY ALL NULLS LAST"
         )
 
-    def touched(self) -> dict[str, str]:
-        """Series whose folder this commit may have to tidy, the staged and the retired, and the folder."""
+    def structures(self, committed: Sequence[Path]) -> list[str]:
+        """Names of structures in the rows that count, sorted; of committed pages only those given."""
+        staged = [self._layout.part(part, SEGMENTS.name) for part in self._parts]
+        self._files("some_segments", SEGMENTS.empty(), [*committed, *staged], len(committed))
         rows = self._rows(
-            "SELECT seg_series_uid, collection_id, patient_id FROM merged "
-            "WHERE rank > 0 OR status = 'retired'"
-        )
-        return {
-            uid: self._layout.series_folder(collection, patient, uid) for uid, collection, patient in rows
-        }
-
-    def folders(self) -> frozenset[str]:
-        """Folders of all series but the retired ones."""
-        rows = self._rows(
-            "SELECT collection_id, patient_id, seg_series_uid FROM merged WHERE status <> 'retired'"
-        )
-        return frozenset(self._layout.series_folder(*row) for row in rows)
-
-    def _segments(self) -> Iterator[pa.RecordBatch]:
-        committed = self._layout.table(SEGMENTS.name)
-        paths = [committed if committed.is_file() else None]
-        paths += [self._layout.part(part, SEGMENTS.name) for part in self._parts]
-        # A series has one place; the rest of the order is kept inside each table.
-        series = self._run(
-            f"SELECT seg_series_uid, rank, {', '.join(REFRESHED)} FROM merged WHERE status <> 'retired' "
-            "ORDER BY collection_id, patient_id, seg_series_uid"
-        ).to_arrow_table()
-        labels = dict(self._rows("SELECT structure, label_index FROM labels"))
-        return gather_segments(paths, series, labels)
-
-    def _union(self, table: Table, parts: Sequence[str]) -> None:
-        """View ``all_<table>``: committed rows with rank 0, those of the n-th part with rank n."""
-        committed = self._layout.table(table.name)
-        if committed.is_file():
-            source = f"SELECT *, 0 AS rank FROM read_parquet({_literal(str(committed))})"
-        else:
-            self._connection.register(f"no_{table.name}", table.empty())
-            source = f"SELECT *, 0 AS rank FROM no_{table.name}"
-        if parts:
-            paths = [str(self._layout.part(part, table.name)) for part in parts]
-            ranks = pa.table({"filename": paths, "rank": pa.array(range(1, len(paths) + 1), pa.int32())})
-            self._connection.register(f"ranks_{table.name}", ranks)
-            listed = ", ".join(map(_literal, paths))
-            source += (
-                f" UNION ALL BY NAME SELECT p.* EXCLUDE (filename), r.rank"
-                f" FROM read_parquet([{listed}], filename = true) p"
-                f" JOIN ranks_{table.name} r USING (filename)"
-            )
-        self._run(f"CREATE VIEW all_{table.name} AS {source}")
-
-    def _labels(self, label_index: Mapping[str, int] | None) -> None:
-        self._run(
-            "CREATE VIEW live_segments AS SELECT s.* FROM all_segments s "
+            "SELECT DISTINCT s.structure FROM some_segments s "
             "JOIN merged m ON m.seg_series_uid = s.seg_series_uid AND m.rank = s.rank "
-            "WHERE m.status <> 'retired'"
+            "WHERE m.status <> 'retired' ORDER BY 1"
         )
-        if label_index is None:
-            self._run(
-                "CREATE TABLE labels AS "
-                "SELECT structure, row_number() OVER (ORDER BY structure) AS label_index "
-                "FROM (SELECT DISTINCT structure FROM live_segments)"
-            )
-        else:
-            structures = pa.array(label_index.keys(), pa.string())
-            indices = pa.array(label_index.values(), pa.int32())
-            self._connection.register("labels", pa.table({"structure": structures, "label_index": indices}))
+        return [name for (name,) in rows]
 
-    def _rules(self, table: Table) -> dict[str, Any]:
-        checks = [code for code, entry in CODES.items() if entry.stage == "check"]
-        return {"checks": checks} if table is FINDINGS else {}
+    def _files(self, view: str, empty: pa.Table, paths: Sequence[Path], committed: int) -> None:
+        """View over files: rows of the first `committed` have rank 0, of the n-th of the others rank n."""
+        if not paths:
+            self._connection.register(f"no_{view}", empty)
+            self._run(f"CREATE VIEW {view} AS SELECT *, 0 AS rank, NULL::INTEGER AS page FROM no_{view}")
+            return
+        numbers = range(len(paths))
+        known = pa.table(
+            {
+                "filename": list(map(str, paths)),
+                "rank": pa.array([max(0, number - committed + 1) for number in numbers], pa.int32()),
+                "page": pa.array([number if number < committed else None for number in numbers], pa.int32()),
+            }
+        )
+        self._connection.register(f"files_{view}", known)
+        listed = ", ".join(map(_literal, paths))
+        self._run(
+            f"CREATE VIEW {view} AS SELECT p.* EXCLUDE (filename), f.rank, f.page"
+            f" FROM read_parquet([{listed}], filename = true, union_by_name = true) p"
+            f" JOIN files_{view} f USING (filename)"
+        )
 
     def _rows(self, query: str) -> list[Any]:
         return self._run(query).fetchall()
@@ -211,7 +180,7 @@ class Merge:
 
 def _merged_series() -> str:
     """SQL of table ``merged``: the newest row of every series, refreshed or retired."""
-    choices = []
+    choices = {}
     for column in SERIES.names:
         stays = _PLAIN.get(column, f"c.{column}")
         if column in _REFRESHED:
@@ -220,10 +189,16 @@ def _merged_series() -> str:
         retired = _RETIRED.get(column)
         if retired:
             stays = f"CASE WHEN n.seg_series_uid IS NULL THEN {retired} ELSE {stays} END"
-        choices.append(f"{stays} AS {column}")
+        choices[column] = stays
+    changed = " OR ".join(
+        f"({choice}) IS DISTINCT FROM c.{column}"
+        for column, choice in choices.items()
+        if choice != f"c.{column}"
+    )
     return f"""
         CREATE TABLE merged AS
-        SELECT {", ".join(choices)}, c.rank
+        SELECT {", ".join(f"{choice} AS {column}" for column, choice in choices.items())},
+            c.rank, c.page, c.rank > 0 OR {changed} AS is_changed
         FROM (
             SELECT * FROM all_series
             QUALIFY row_number() OVER (PARTITION BY seg_series_uid ORDER BY rank DESC) = 1
@@ -232,14 +207,6 @@ def _merged_series() -> str:
     """
 
 
-_SERIES_ROWS = "SELECT * FROM merged"
-
-_FINDING_ROWS = (
-    "SELECT f.* FROM all_findings f JOIN merged m ON m.seg_series_uid = f.seg_series_uid "
-    "AND m.rank = f.rank WHERE m.status <> 'retired' AND NOT list_contains($checks, f.rule)"
-)
-
-
-def _literal(text: str) -> str:
+def _literal(path: Path) -> str:
     """A path as SQL text, its glob characters as themselves."""
-    return "'" + only_itself(Path(text)).replace("'", "''") + "'"
+    return "'" + only_itself(path).replace("'", "''") + "'"

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segtools.database import hide_progress
 from segtools.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ class Queries:
     name : str
         The dataset's folder or URL, for messages.
     tables : sequence of str
-    path_of : callable
-        Gives the Parquet file of a table, by its name.
+    paths_of : callable
+        Gives the Parquet files of a table, by its name.
     """
 
-    def __init__(self, name: str, tables: Sequence[str], path_of: Callable[[str], Path]) -> None:
-        self._name, self._tables, self._path_of = name, tables, path_of
+    def __init__(self, name: str, tables: Sequence[str], paths_of: Callable[[str], list[Path]]) -> None:
+        self._name, self._tables, self._paths_of = name, tables, paths_of
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._paths: list[str] = []
@@ -62,11 +63,18 @@ class Queries:
         if not isinstance(query, str):
             raise UsageError("filter-invalid", f"A query is a str of SQL, not {query!r}.")
         try:
-            with self.cursor() as cursor:
-                _one_select(cursor, query)
-                return cursor.execute(query, parameters or None).to_arrow_table()
+            try:
+                return self._run(query, parameters)
+            except duckdb.IOException:  # a commit moved pages of this state meanwhile: look for them again
+                self.close()
+                return self._run(query, parameters)
         except duckdb.Error as error:
             raise self._explained(error, query) from error
+
+    def _run(self, query: str, parameters: Mapping[str, Any] | Sequence[Any]) -> pa.Table:
+        with self.cursor() as cursor:
+            _one_select(cursor, query)
+            return cursor.execute(query, parameters or None).to_arrow_table()
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -91,12 +99,13 @@ class Queries:
     def _connect(self) -> duckdb.DuckDBPyConnection:
         import duckdb
 
+        self._paths = []
         connection = duckdb.connect()
-        connection.execute("SET enable_progress_bar = false")  # it prints to stdout, terminal or not
+        hide_progress(connection)
         for name in self._tables:
-            path = self._path_of(name)
-            self._paths.append(str(path))
-            connection.read_parquet(only_itself(path)).create_view(name)
+            paths = self._paths_of(name)
+            self._paths += map(str, paths)
+            connection.read_parquet([only_itself(path) for path in paths]).create_view(name)
         return connection
 
     def _explained(self, error: duckdb.Error, query: str) -> UsageError:

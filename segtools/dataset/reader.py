@@ -129,8 +129,8 @@ class Dataset:
     root : Path
     origin : Bucket, optional
         Where files are that are not in `root` yet.
-    manifest : dict, optional
-        State to show; default: what dataset.json says now.
+    manifest : mapping, optional
+        State to show, which need not be committed yet; default: what dataset.json says now.
     cache_bytes : int
         See `open_dataset`.
     """
@@ -139,12 +139,12 @@ class Dataset:
         self,
         root: Path,
         origin: Bucket | None = None,
-        manifest: dict[str, Any] | None = None,
+        manifest: Mapping[str, Any] | None = None,
         *,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self._files = CommittedFiles(root, origin, manifest)
-        self._queries = Queries(self.name, list(self.manifest["tables"]), self.table_path)
+        self._queries = Queries(self.name, list(self.manifest["tables"]), self.table_paths)
         self._lookup = Lookup(self.name, self._queries)
         self._images = ImageCache(cache_bytes)
         self._cleanup: weakref.finalize[..., Dataset] | None = None
@@ -160,6 +160,11 @@ class Dataset:
         return self._files.root
 
     @property
+    def origin(self) -> Bucket | None:
+        """The bucket that files are brought from; None of a dataset in a folder."""
+        return self._files.origin
+
+    @property
     def name(self) -> str:
         """The folder's path, or the bucket's URL."""
         return self._files.name
@@ -168,6 +173,11 @@ class Dataset:
     def manifest(self) -> dict[str, Any]:
         """dataset.json, as it was when the dataset was opened."""
         return self._files.manifest
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """The cohort-wide label of each structure, `label_index`: a number once given is never another's."""
+        return dict(self.manifest.get("labels") or {})
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{entry['rows']} {name}" for name, entry in self.manifest["tables"].items())
@@ -241,9 +251,19 @@ class Dataset:
         """A DuckDB cursor on the same views, for results that are too large to hold."""
         return self._queries.cursor()
 
-    def table_path(self, name: str) -> Path:
-        """Path of a committed Parquet table."""
-        return self._files.table_path(name)
+    def table_paths(self, name: str) -> list[Path]:
+        """The Parquet files of a table, in its order; brought here if they have to be.
+
+        Raises
+        ------
+        DatasetError
+            ``dataset-invalid``: one is gone, or of another size.
+        """
+        return self._files.table_paths(name)
+
+    def page(self, relative: str) -> Path:
+        """A page of this state or of an earlier one; errors as in `table_paths`."""
+        return self._files.page(relative)
 
     def _select(self, table: str, where: str | None, columns: Sequence[str] | None) -> pa.Table:
         if where is not None and not isinstance(where, str):

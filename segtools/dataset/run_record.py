@@ -49,9 +49,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+STAMP = "%Y%m%dT%H%M%S.%fZ"
+
+
 def utc_stamp(moment: datetime | None = None) -> str:
     """``20260131T235959.123456Z``: sorts by time and is a file name."""
-    return (moment or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return (moment or datetime.now(UTC)).astimezone(UTC).strftime(STAMP)
 
 
 def write_run(

@@ -1,13 +1,10 @@
-"""Stage parts while a run goes on; commit them as one dataset.
+"""From staged parts to the next commit: merge, record checks, publish.
 
-A part is what one batch of series gave: three Parquet files under ``tables/.staging``, the series one
-written last, so a part without it does not exist. Where two hold the same series, the one whose id
-sorts last is the newer: ids start with the number of their run (`part_id`), and no clock is asked. The
-commit merges committed and staged rows by series (the newest wins), puts all tables, waiting volumes
-(`segtools.dataset.staged_volumes`) and documents in place, and replaces ``dataset.json`` last: that is the
-commit. A crash before it leaves the staging, so the next commit does it all again; one
-after it leaves at most what `_tidy` removes next time. The tables hold no clock and no host: the same
-rows give the same bytes, in one run or in many.
+The merge writes new pages beside the committed ones and describes them in a manifest that is not public
+yet (`Candidate`). `publish` puts the pages in their places and replaces ``dataset.json``: that is the
+commit. Whoever is killed before it leaves the staging, so the next run does it all again; after it, at
+most what `segtools.dataset.replaced.arrange` puts in order next time. Tables hold no clock and no host:
+the same rows give the same bytes, in one run or in many, in a folder or in a bucket.
 """
 
 from __future__ import annotations
@@ -15,48 +12,31 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import shutil
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from segtools.codes import CODES
-from segtools.dataset import documents, merge
-from segtools.dataset.manifest import MANIFEST
-from segtools.dataset.prune import stored, tidy
-from segtools.dataset.staged_volumes import take_places
+from segtools.dataset import documents, labels
+from segtools.dataset.merge import Merge
+from segtools.dataset.pages import CHECKS, MANIFEST, entries, find_all
+from segtools.dataset.replaced import GRACE, arrange, keep
+from segtools.dataset.stage import staged
+from segtools.dataset.verify import Base
+from segtools.dataset.write_pages import write_page, write_pages
 from segtools.errors import DatasetError
-from segtools.files import (
-    TEMPORARY_PREFIX,
-    dump_json,
-    fsync_folder,
-    replacing,
-    sweep,
-    write_bytes,
-    write_error,
-)
-from segtools.schema import (
-    DATASET_TABLES,
-    FINDINGS,
-    FORMAT_VERSION,
-    SEGMENTS,
-    SELECTION,
-    SERIES,
-    Table,
-)
+from segtools.files import TEMPORARY_PREFIX, dump_json, sweep, write_error
+from segtools.schema import DATASET_TABLES, FINDINGS, FORMAT_VERSION, SEGMENTS, SELECTION, SERIES
 from segtools.version import DECODER
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import timedelta
+    from pathlib import Path
+
+    import pyarrow as pa
 
     from segtools.dataset.layout import Layout
-
-ROW_GROUP = 100_000
-"""Rows per row group: small enough for min/max pruning, large enough to compress."""
-
-_PART = re.compile(r"(\d{6})[-z]")
+    from segtools.dataset.place import Place
 
 _OURS = frozenset(
     {"dataset.json", "cohort.yaml", "README.md", "CITATIONS.bib", "LICENSES.tsv", "tables", "volumes"}
@@ -64,13 +44,87 @@ _OURS = frozenset(
 )
 
 
-class Done(NamedTuple):
-    """What is known of a series that was worked on before."""
+@dataclass(frozen=True)
+class Cohort:
+    """What a dataset shall hold, and what is said of it.
 
-    crdc_series_uuid: str
-    settings_hash: str
-    status: str
-    error_code: str | None = None
+    Attributes
+    ----------
+    text : str
+        The cohort file; kept as ``cohort.yaml``.
+    selection : pyarrow.Table
+        See `segtools.schema.SELECTION`. Series it lacks are retired: their row stays as a tombstone, the
+        rest goes. Those it has get its release, licence and citation.
+    name : str
+    idc_version : int or None
+        Release of the selection.
+    provenance : mapping
+        JSON values without clock or host.
+    label_index : mapping of str to int, optional
+        Labels that the cohort file gives; default: those of the last commit, and the next numbers.
+    """
+
+    text: str
+    selection: pa.Table
+    name: str = ""
+    idc_version: int | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    label_index: Mapping[str, int] | None = None
+
+    def described(self) -> dict[str, Any]:
+        """What ``dataset.json`` says of it, as JSON reads it back."""
+        described = {
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "cohort_sha256": hashlib.sha256(self.text.encode()).hexdigest(),
+            "selection_sha256": _digest(self.selection),
+            "idc_version": self.idc_version,
+            "decoder": DECODER,
+            "label_index": None if self.label_index is None else dict(self.label_index),
+            "provenance": dict(self.provenance),
+        }
+        parsed: dict[str, Any] = json.loads(json.dumps(described))
+        return parsed
+
+
+@dataclass
+class Candidate:
+    """A merged state that is not committed yet.
+
+    Attributes
+    ----------
+    manifest : dict
+        Its ``dataset.json``.
+    parts : list of str
+        What went into it.
+    documents : dict of str to bytes
+        By relative path.
+    is_new : bool
+        It differs from the last commit, or that was damaged.
+    """
+
+    manifest: dict[str, Any]
+    parts: list[str] = field(default_factory=list)
+    documents: dict[str, bytes] = field(default_factory=dict)
+    is_new: bool = True
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the findings of the stage `check` are in it."""
+        return bool(self.manifest["is_checked"])
+
+
+def refuse_foreign(where: str, names: Collection[str]) -> None:
+    """Refuse a place that holds other things and no dataset; `names` are those at its top.
+
+    Raises
+    ------
+    DatasetError
+        ``output-not-ours``.
+    """
+    foreign = sorted(name for name in names if name not in _OURS and not name.startswith(TEMPORARY_PREFIX))
+    if foreign and MANIFEST not in names:
+        raise DatasetError("output-not-ours", f"{where} holds {foreign[0]!r} and no {MANIFEST}.", path=where)
 
 
 def prepare(layout: Layout) -> None:
@@ -91,9 +145,10 @@ def prepare(layout: Layout) -> None:
     refuse_foreign(str(layout.root), names)
     try:
         layout.staging.mkdir(parents=True, exist_ok=True)
-        homes = (layout.columns, layout.report, layout.ledger)
+        homes = (layout.columns, layout.report, layout.ledger, layout.replaced / "x")
         for folder in (layout.root, layout.staging, *(path.parent for path in homes)):
             sweep(folder)
+        shutil.rmtree(layout.merged_pages, ignore_errors=True)
         complete = set(layout.parts())
         for path in layout.staging.glob("*.parquet"):  # of parts whose series table was never written
             if path.name.rsplit(".", 2)[0] not in complete:
@@ -102,142 +157,21 @@ def prepare(layout: Layout) -> None:
         raise write_error(error, layout.staging) from error
 
 
-def refuse_foreign(where: str, names: Collection[str]) -> None:
-    """Refuse a place that holds other things and no dataset; `names` are those at its top.
-
-    Raises
-    ------
-    DatasetError
-        ``output-not-ours``.
-    """
-    foreign = sorted(name for name in names if name not in _OURS and not name.startswith(TEMPORARY_PREFIX))
-    if foreign and MANIFEST not in names:
-        raise DatasetError("output-not-ours", f"{where} holds {foreign[0]!r} and no {MANIFEST}.", path=where)
-
-
-def stage(
-    layout: Layout,
-    part_id: str,
-    series: Sequence[Mapping[str, Any]],
-    segments: Sequence[Mapping[str, Any]],
-    findings: Iterable[Mapping[str, Any]],
-) -> None:
-    """Stage the rows of one batch of series; a part of the same id is replaced.
-
-    Raises
-    ------
-    EnvironmentProblem, WriteError
-        See `segtools.files.replacing`.
-    """
-    if len({row["seg_series_uid"] for row in series}) != len(series):
-        raise AssertionError(f"part {part_id!r} has a series twice")
-    complete = layout.part(part_id, SERIES.name)
-    try:
-        complete.unlink(missing_ok=True)
-    except OSError as error:
-        raise write_error(error, complete) from error
-    unique = {row["finding_id"]: row for row in findings}.values()
-    for table, rows in ((SEGMENTS, segments), (FINDINGS, unique), (SERIES, series)):
-        with replacing(layout.part(part_id, table.name)) as file:
-            pq.write_table(_sorted(table, rows), file, compression="zstd")
-        fsync_folder(layout.staging)
-
-
-def _sorted(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """The rows in the table's order, which the commit's merge relies on."""
-    order = [(column, "ascending") for column in table.order]
-    return table.from_rows([dict(row) for row in rows]).sort_by(order)
-
-
-def staged(layout: Layout) -> list[str]:
-    """Ids of the complete parts that wait for the commit, the oldest first: in the order of their names."""
-    return sorted(layout.parts())
-
-
-def next_run(layout: Layout) -> int:
-    """Number of a run that starts now: one more than that of any part that waits for the commit."""
-    return 1 + max(map(run_of, layout.parts()), default=0)
-
-
-def run_of(part: str) -> int:
-    """Number of the run that staged a part; 0 if its id says none."""
-    found = _PART.match(part)
-    return int(found[1]) if found else 0
-
-
-def part_id(run: int, batch: str, *, is_last_word: bool = False) -> str:
-    """Id of the part a batch gives in a run.
-
-    Parameters
-    ----------
-    run : int
-        See `next_run`.
-    batch : str
-    is_last_word : bool
-        It counts more than what the same run staged before: a worker may have staged a series and
-        died before it could say so.
-    """
-    return f"{run:06d}{'z' if is_last_word else '-'}{batch}"
-
-
-def done(layout: Layout) -> dict[str, Done]:
-    """Series that committed tables and staged parts know, by SeriesInstanceUID; not the retired ones.
-
-    Raises
-    ------
-    DatasetError
-        ``dataset-invalid``: a table cannot be read.
-    """
-    columns = ["seg_series_uid", *Done._fields]
-    paths = [layout.table(SERIES.name)] if layout.table(SERIES.name).is_file() else []
-    known: dict[str, Done] = {}
-    for path in paths + [layout.part(part, SERIES.name) for part in staged(layout)]:
-        try:
-            table = pq.read_table(path, columns=columns)
-        except (OSError, pa.ArrowException) as error:
-            raise DatasetError(
-                "dataset-invalid", f"{path} cannot be read: {error}.", path=str(path)
-            ) from error
-        for uid, *rest in zip(*(table[name].to_pylist() for name in columns), strict=True):
-            known[uid] = Done(*rest)
-    return {uid: item for uid, item in known.items() if item.status != "retired"}
-
-
-def commit(
-    layout: Layout,
-    *,
-    cohort: str,
-    current: pa.Table,
-    name: str = "",
-    idc_version: int | None = None,
-    provenance: Mapping[str, Any] | None = None,
-    label_index: Mapping[str, int] | None = None,
-    memory_limit: str = "2GB",
-) -> dict[str, Any]:
-    """Make committed and staged rows the dataset, and give its ``dataset.json``.
-
-    Where nothing is staged and nothing else differs from the last commit, nothing is written.
-
-    Series that `current` lacks are retired: their row stays as a tombstone, their segments, findings
-    and volumes go. Those it has get its release, licence and citation.
+def merge(layout: Layout, base: Base, cohort: Cohort, memory_limit: str = "2GB") -> Candidate:
+    """Merge what is committed and what is staged.
 
     Parameters
     ----------
     layout : Layout
-    cohort : str
-        The cohort file's text; kept as ``cohort.yaml``.
-    current : pyarrow.Table
-        The selection (`segtools.schema.SELECTION`) the dataset shall hold.
-    name : str
-        The cohort's name.
-    idc_version : int, optional
-        Release of `current`.
-    provenance : mapping, optional
-        JSON values without clock or host, kept in ``dataset.json``.
-    label_index : mapping of str to int, optional
-        Structure to cohort-wide label; default: 1, 2, … in the order of the names.
+    base : Base
+    cohort : Cohort
     memory_limit : str
-        Of the sort, as DuckDB writes it; beyond that it spills into the staging folder.
+        Of the merge of series, as DuckDB writes it.
+
+    Returns
+    -------
+    Candidate
+        The last commit itself where nothing is staged, damaged or said otherwise: nothing is written then.
 
     Raises
     ------
@@ -246,79 +180,149 @@ def commit(
     EnvironmentProblem, WriteError
         See `segtools.files.replacing`.
     """
-    parts = staged(layout)
-    described = {
-        "format_version": FORMAT_VERSION,
-        "name": name,
-        "cohort_sha256": hashlib.sha256(cohort.encode()).hexdigest(),
-        "selection_sha256": _digest(current),
-        "idc_version": idc_version,
-        "decoder": DECODER,
-        "label_index": None if label_index is None else dict(label_index),
-        "provenance": dict(provenance or {}),
-    }
-    if not parts and (unchanged := _unchanged(layout, described)):
-        _clear_staging(layout, parts)
-        return unchanged
-    with merge.Merge(layout, parts, current, idc_version, label_index, memory_limit) as merged:
-        tables = _write_tables(layout, ((table, merged.reader(table)) for table in DATASET_TABLES))
+    manifest, parts = base.manifest, staged(layout)
+    described = cohort.described()
+    is_whole = manifest and not parts and not base.is_damaged
+    if manifest and is_whole and described == {name: manifest.get(name) for name in described}:
+        return Candidate(manifest, is_new=False)
+    committed = _committed(layout, manifest)
+    with Merge(
+        layout, committed[SERIES.name], parts, cohort.selection, cohort.idc_version, memory_limit
+    ) as merged:
+        if cohort.label_index is not None:
+            numbers = dict(cohort.label_index)
+        else:
+            # Of committed pages only where labels may be missing: they name no new structure otherwise.
+            asked = () if labels.covers_all(manifest) else committed[SEGMENTS.name]
+            numbers = labels.extended(labels.committed_labels(manifest), merged.structures(asked))
+        pages = write_pages(
+            layout,
+            merged.series,
+            manifest,
+            parts,
+            committed,
+            numbers,
+            is_relabeled=labels.changes_rows(manifest, numbers),
+        )
+        tables = {name: _listing(files) for name, files in pages.items()}
         texts = {
-            "cohort.yaml": cohort.encode(),
+            "cohort.yaml": cohort.text.encode(),
             "README.md": documents.readme(
-                name or layout.root.name,
-                idc_version,
+                cohort.name or layout.root.name,
+                cohort.idc_version,
                 {**merged.counts(), "segments": tables[SEGMENTS.name]["rows"]},
             ),
             "CITATIONS.bib": documents.citations(merged.dois()),
             "LICENSES.tsv": documents.licenses(merged.licenses()),
         }
-        for document, content in texts.items():
-            write_bytes(layout.document(document), content)  # type: ignore[arg-type]
-        write_bytes(layout.columns, documents.columns())
-        manifest = {**described, "tables": tables, "is_checked": False}
-        touched = merged.touched()
-        if layout.pending().is_dir():
-            for uid, names in stored(layout, touched):
-                take_places(layout, touched[uid], names)
-        _publish(layout, manifest)
-        tidy(layout, touched, merged.folders())
-    _clear_staging(layout, parts)
-    return manifest
+    written = {layout.relative(layout.document(name)): text for name, text in texts.items()}  # type: ignore[arg-type]
+    written[layout.relative(layout.columns)] = documents.columns()
+    described |= {"labels": numbers, "tables": tables, "is_checked": False}
+    return Candidate(described, parts, written)
 
 
-def record_checks(layout: Layout, findings: pa.Table) -> dict[str, Any]:
-    """Replace the findings of `check` in the committed dataset by `findings`.
+def record_checks(layout: Layout, candidate: Candidate, findings: pa.Table) -> None:
+    """Put the findings of the stage `check` into a candidate; those of an earlier check go.
 
     Parameters
     ----------
     layout : Layout
+    candidate : Candidate
     findings : pyarrow.Table
-        With the schema `segtools.schema.FINDINGS`; rules of the check stage only.
+        With the schema `segtools.schema.FINDINGS`.
 
     Raises
     ------
-    DatasetError
-        ``dataset-invalid``.
     EnvironmentProblem, WriteError
         See `segtools.files.replacing`.
     """
-    manifest: dict[str, Any] = json.loads(layout.manifest.read_bytes())
-    rules = [code for code, entry in CODES.items() if entry.stage == "check"]
-    path = layout.table(FINDINGS.name)
-    try:
-        kept = pq.read_table(path, schema=FINDINGS.arrow)
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError("dataset-invalid", f"{path} cannot be read: {error}.", path=str(path)) from error
-    import pyarrow.compute as pc
+    tables = candidate.manifest["tables"]
+    files = [entry for entry in tables[FINDINGS.name]["files"] if entry.get("origin") != CHECKS]
+    if findings.num_rows:
+        files.append(write_page(layout, FINDINGS, findings) | {"origin": CHECKS})
+    candidate.manifest = candidate.manifest | {
+        "tables": tables | {FINDINGS.name: _listing(files)},
+        "is_checked": True,
+    }
+    candidate.is_new = True
 
-    kept = kept.filter(pc.invert(pc.is_in(kept["rule"], pa.array(rules, pa.string()))))
-    table = pa.concat_tables([kept, findings.cast(FINDINGS.arrow)])
-    table = table.sort_by([(column, "ascending") for column in FINDINGS.order])
-    tables = _write_tables(layout, [(FINDINGS, iter(table.to_batches(ROW_GROUP)))])
-    manifest["tables"] |= tables
-    manifest["is_checked"] = True
-    _publish(layout, manifest)
-    return manifest
+
+def publish(place: Place, candidate: Candidate, grace: timedelta = GRACE) -> None:
+    """Make a candidate the committed state; what it replaces is kept for `grace`.
+
+    Raises
+    ------
+    EnvironmentProblem, WriteError
+        A file cannot be written.
+    """
+    layout = place.layout
+    content = dump_json(candidate.manifest)
+    before = place.get(MANIFEST)
+    if candidate.is_new:
+        if before is not None and before != content:
+            keep(place, before)
+        for relative, text in candidate.documents.items():
+            place.put(relative, text)
+        _put_pages(place, candidate.manifest)
+        if before != content:
+            place.put(MANIFEST, content)
+    if candidate.is_new or place.list(f"{layout.relative(layout.replaced)}/"):
+        arrange(place, candidate.manifest, grace, candidate.parts)
+    clear_staging(place, candidate.parts)
+
+
+def _put_pages(place: Place, manifest: Mapping[str, Any]) -> None:
+    """Put merged pages in their places; a damaged one of the same name is replaced."""
+    layout = place.layout
+    merged = {
+        layout.relative(layout.table(path.parent.name) / path.name): path
+        for path in layout.merged_pages.glob("*/*.parquet")
+    }
+    named = {entry["path"] for table in DATASET_TABLES for entry in entries(manifest, table.name)}
+    place.all(lambda page: place.put(page, merged[page]), sorted(merged.keys() & named))
+
+
+def clear_staging(place: Place, parts: Iterable[str]) -> None:
+    """Remove the committed parts; one staged meanwhile stays, what is of no part goes.
+
+    Raises
+    ------
+    EnvironmentProblem
+        A bucket cannot be written.
+    """
+    layout = place.layout
+    series = [layout.relative(layout.part(part, SERIES.name)) for part in parts]
+    place.delete(series)  # first: without it there is no part
+    suffix = f".{SERIES.name}.parquet"
+    there = set(place.list(f"{layout.relative(layout.staging)}/")) - set(series)
+    newer = {path.removesuffix(suffix) for path in there if path.endswith(suffix)}
+    place.delete(path for path in there if path.removesuffix(".parquet").rpartition(".")[0] not in newer)
+    for folder in (layout.spill, layout.merged_pages):
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        layout.staging.rmdir()
+
+
+def _committed(layout: Layout, manifest: Mapping[str, Any] | None) -> dict[str, list[Path]]:
+    """Files of the committed pages, by table and number of the page."""
+    if manifest is None:
+        return {table.name: [] for table in DATASET_TABLES}
+    pages = {
+        table.name: {
+            "files": [e for e in manifest["tables"][table.name]["files"] if e.get("origin") != CHECKS]
+        }
+        for table in DATASET_TABLES
+    }
+    found = find_all(layout.root, {"tables": pages}, pages)
+    by_path = {path.name: path for paths in found.values() for path in paths}
+    return {
+        name: [by_path[entry["path"].rpartition("/")[2]] for entry in own["files"]]
+        for name, own in pages.items()
+    }
+
+
+def _listing(files: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"rows": sum(entry["rows"] for entry in files), "files": files}
 
 
 def _digest(current: pa.Table) -> str:
@@ -328,103 +332,3 @@ def _digest(current: pa.Table) -> str:
     for column in SELECTION.names:
         digest.update(json.dumps(rows[column].to_pylist()).encode())
     return digest.hexdigest()
-
-
-def _unchanged(layout: Layout, described: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The committed dataset.json, if it says the same and its tables are there."""
-    try:
-        manifest: dict[str, Any] = json.loads(layout.manifest.read_bytes())
-        sizes = [layout.absolute(entry["path"]).stat().st_size for entry in manifest["tables"].values()]
-        is_whole = sizes == [entry["bytes"] for entry in manifest["tables"].values()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    # Compared as JSON, in which a tuple is a list.
-    same = json.loads(json.dumps(described)) == {key: manifest.get(key) for key in described}
-    return manifest if is_whole and same else None
-
-
-def _write_tables(
-    layout: Layout, tables: Iterable[tuple[Table, Iterator[pa.RecordBatch]]]
-) -> dict[str, dict[str, Any]]:
-    """Write all tables, then put them in place together; their entries in dataset.json."""
-    entries = {}
-    with contextlib.ExitStack() as places:
-        for table, batches in tables:
-            path = layout.table(table.name)
-            tally = _Tally(places.enter_context(replacing(path)))
-            rows = _write_parquet(table, batches, tally)
-            entries[table.name] = {
-                "path": layout.relative(path),
-                "rows": rows,
-                "bytes": tally.tell(),
-                "sha256": tally.sha256.hexdigest(),
-            }
-    return entries
-
-
-def _write_parquet(table: Table, batches: Iterator[pa.RecordBatch], sink: _Tally) -> int:
-    rows = 0
-    with pq.ParquetWriter(sink, table.arrow, compression="zstd") as writer:
-        for group in _groups(table, batches):
-            writer.write_table(group, row_group_size=ROW_GROUP)
-            rows += len(group)
-    return rows
-
-
-def _groups(table: Table, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Exactly `ROW_GROUP` rows each, the last one fewer: DuckDB's batches depend on its threads."""
-    pending: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        while count + len(batch) >= ROW_GROUP:
-            head, batch = batch[: ROW_GROUP - count], batch[ROW_GROUP - count :]
-            yield pa.Table.from_batches([*pending, head]).cast(table.arrow).combine_chunks()
-            pending, count = [], 0
-        if len(batch):
-            pending.append(batch)
-            count += len(batch)
-    if pending:
-        yield pa.Table.from_batches(pending).cast(table.arrow).combine_chunks()
-
-
-def _publish(layout: Layout, manifest: Mapping[str, Any]) -> None:
-    """Replace dataset.json once everything it speaks of is durable."""
-    fsync_folder(layout.columns.parent)
-    write_bytes(layout.manifest, dump_json(manifest))
-    fsync_folder(layout.root)
-
-
-def _clear_staging(layout: Layout, parts: Iterable[str]) -> None:
-    """Remove the committed parts; one staged meanwhile stays."""
-    try:
-        for part in parts:
-            for table in DATASET_TABLES:  # the series part first: without it there is no part
-                layout.part(part, table.name).unlink(missing_ok=True)
-    except OSError as error:
-        raise write_error(error, layout.staging) from error
-    shutil.rmtree(layout.spill, ignore_errors=True)
-    shutil.rmtree(layout.pending(), ignore_errors=True)
-    with contextlib.suppress(OSError):
-        layout.staging.rmdir()
-
-
-class _Tally:
-    """A binary file that hashes what passes; what pyarrow needs of a sink."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.sha256 = hashlib.sha256()
-        self.closed = False
-
-    def write(self, data: bytes | memoryview) -> int:
-        self.sha256.update(data)
-        return self._file.write(data)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def close(self) -> None:
-        """Leave the file open: its owner makes it durable and renames it."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segtools.bounded_json import load_json
 from segtools.errors import MissingError
 from segtools.export.target import Facts, split_of
 from segtools.files import dump_json, write_bytes
@@ -61,7 +61,7 @@ def subjects(folder: Path | str) -> list[Any]:
     if not path.is_file():
         raise MissingError("not-found", f"{path} does not exist; export with `--to torchio` first.")
     made = []
-    for item in json.loads(path.read_bytes())["subjects"]:
+    for item in load_json(path.read_bytes())["subjects"]:
         image = {"image": torchio.ScalarImage(Path(folder) / item["image"])} if "image" in item else {}
         made.append(
             torchio.Subject(

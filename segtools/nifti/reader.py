@@ -57,6 +57,8 @@ DATATYPES = {
 _HEADER_BYTES = 544
 _MAX_RATIO = 1040
 """Deflate expands at most 1032 times (RFC 1951: 258 bytes from 2 bits); a claim above is a lie."""
+_FREE_BYTES, _TRUSTED_RATIO = 1 << 30, 256
+"""Bytes that a file may become without a question; beyond, so many for each byte that is there."""
 
 INTENT_LABEL = 1002
 UNITS_MM = 2
@@ -85,13 +87,23 @@ class NiftiImage:
     header: dict[str, Any]
 
 
-def read(path: Path) -> NiftiImage:
+def read(path: Path, *, shape: tuple[int, ...] | None = None, max_bytes: int | None = None) -> NiftiImage:
     """Read a ``.nii`` or ``.nii.gz``.
+
+    Parameters
+    ----------
+    path : Path
+    shape : (k, j, i) tuple of int, optional
+        What it must be; another one is refused before anything is unpacked.
+    max_bytes : int, optional
+        Voxels to unpack at most. Default: 1 GiB, or 256 times the file's size where that is more: label
+        maps of zeros shrink a thousandfold, so a small file of a stranger's may ask for a large memory.
 
     Raises
     ------
     DatasetError
-        ``dataset-invalid``: not NIfTI, a datatype that is none of `DATATYPES`, or too few bytes.
+        ``dataset-invalid``: not NIfTI, another `shape`, a datatype that is none of `DATATYPES`, or too few
+        bytes; ``memory-limit``: more than `max_bytes`.
     FileNotFoundError
     """
     import numpy as np
@@ -104,12 +116,22 @@ def read(path: Path) -> NiftiImage:
     try:
         with _opened(path, packed=packed) as file:
             start = file.read(_HEADER_BYTES)
-            header, dtype, shape = _header(start, path)
+            header, dtype, there = _header(start, path)
+            if shape is not None and tuple(shape) != there:
+                raise _invalid(path, f"its shape is {there}, the tables say {tuple(shape)} (k, j, i)")
             offset = int(header["vox_offset"])
-            needed = math.prod(shape) * dtype.itemsize
+            needed = math.prod(there) * dtype.itemsize
             if offset < header["sizeof_hdr"] or offset + needed > available:
                 raise _invalid(path, f"{size} bytes cannot hold {needed} bytes of voxels at {offset}")
-            array = np.empty(shape, dtype)
+            limit = max(_FREE_BYTES, _TRUSTED_RATIO * size) if max_bytes is None else max_bytes
+            if packed and offset + needed > limit:
+                raise DatasetError(
+                    "memory-limit",
+                    f"{path.name} has {size} bytes and would unpack to {needed}; {limit} are allowed.",
+                    hint="If you trust it, read it with segtools.nifti.reader.read(path, max_bytes=…).",
+                    path=str(path),
+                )
+            array = np.empty(there, dtype)
             _fill(array.data.cast("B"), start, offset, file, path)
     except (EOFError, gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc] # stub: an instance
         raise _invalid(path, f"its gzip stream is broken ({error})") from error
@@ -148,8 +170,8 @@ def _fill(target: memoryview, start: bytes, offset: int, file: IO[bytes], path: 
     target[: len(ahead)] = ahead
     filled = len(ahead)
     skip = offset - len(start)
-    if skip > 0:
-        file.read(skip)
+    while skip > 0 and (passed := len(file.read(min(skip, 1 << 20)))):
+        skip -= passed
     while filled < len(target):
         got = file.readinto(target[filled:])  # type: ignore[attr-defined]
         if not got:
@@ -174,6 +196,8 @@ def _header(start: bytes, path: Path) -> tuple[dict[str, Any], np.dtype[Any], tu
                 if code not in DATATYPES:
                     raise _invalid(path, f"datatype is {code}, one of {sorted(DATATYPES)} is readable")
                 dim = [int(size) for size in header["dim"]]
+                if not math.isfinite(header["vox_offset"]):
+                    raise _invalid(path, f"vox_offset is {header['vox_offset']}")
                 if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 1:
                     raise _invalid(path, f"dim is {dim}")
                 shape = tuple(reversed(dim[1 : dim[0] + 1]))

@@ -90,6 +90,7 @@ class Listed(NamedTuple):
 
     size_bytes: int
     e_tag: str
+    changed_s: float = 0.0
 
     @property
     def md5(self) -> str | None:
@@ -170,7 +171,10 @@ class Bucket:
         found: dict[str, Listed] = {}
         while page := self._asked(lambda: next(pages, None)):
             before = len(found)
-            found |= {item["path"]: Listed(item["size"], item["e_tag"] or "") for item in page}
+            found |= {
+                item["path"]: Listed(item["size"], item["e_tag"] or "", item["last_modified"].timestamp())
+                for item in page
+            }
             if len(found) == before:
                 raise self._problem("network-unavailable", "the listing repeats itself without end")
         return found

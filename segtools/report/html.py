@@ -179,7 +179,7 @@ mask = dataset.mask(rows["segment_id"][0].as_py())  # bool array, axes (slice, r
     (
         "SQL, with DuckDB alone",
         """SELECT structure, count(*) AS segments, median(volume_ml) AS median_ml
-FROM 'tables/segments.parquet'
+FROM 'tables/segments/*.parquet'
 WHERE voxel_count > 0
 GROUP BY structure
 ORDER BY segments DESC;
@@ -191,7 +191,7 @@ ORDER BY segments DESC;
 import pyarrow.parquet as pq
 
 wanted = [("structure", "=", "STRUCTURE"), ("voxel_count", ">", 0)]
-rows = pq.read_table("tables/segments.parquet", filters=wanted)
+rows = pq.read_table("tables/segments", filters=wanted)
 row = rows.slice(0, 1).to_pylist()[0]
 image = nibabel.load(row["volume_path"])
 mask = image.dataobj[...] == row["segment_number"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from segtools.database import hide_progress
 from segtools.dataset.queries import only_itself
 from segtools.errors import DatasetError
 from segtools.schema import DATASET_TABLES, SERIES_STATUS
@@ -205,10 +206,11 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
         ``dataset-invalid``: a table cannot be read or lacks a column.
     """
     with duckdb.connect() as db:
-        db.execute("SET enable_progress_bar = false")  # it prints to stdout, terminal or not
+        hide_progress(db)
         try:
             for table in DATASET_TABLES:
-                db.read_parquet(only_itself(dataset.table_path(table.name))).create_view(f"all_{table.name}")
+                pages = [only_itself(path) for path in dataset.table_paths(table.name)]
+                db.read_parquet(pages).create_view(f"all_{table.name}")
             db.execute(_VIEWS)
             yield db
         except duckdb.Error as error:

@@ -1,21 +1,33 @@
-"""A cohort's run: the stages in order, each one a method, each one safe to repeat.
+"""A cohort's run: the steps in order, each one a method, each one safe to repeat.
+
+::
+
+    SELECT   ask the tables which series the cohort is
+    PLAN     those that are new, changed, damaged, or to be tried again
+    PROCESS  fetch, decode and write them, batch by batch; rows wait as staged parts
+    MERGE    the next state of the dataset, from the last commit and what is staged; not public yet
+    CHECK    the catalog's rules over that state
+    REPORT   its page, and the dataset in numbers
+    COMMIT   make all of it the dataset, at once
 
 `CohortRun` is what Prefect tasks wrap and what runs without Prefect alike. Between `__enter__` and
-`__exit__` it holds the dataset's lock.
+`__exit__` it holds the dataset.
 """
 
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from segtools.codes import CODES
-from segtools.dataset import transaction
+from segtools.dataset.replaced import GRACE
 from segtools.dataset.run_record import settings_hash, versions, write_run
+from segtools.dataset.stage import part_id
+from segtools.dataset.transaction import Candidate, Cohort
 from segtools.decode import DECODE_VERSION, DecodeOptions
 from segtools.errors import EnvironmentProblem, SegtoolsError, WriteError
 from segtools.objectstore.s5cmd import FetchOptions
@@ -27,17 +39,19 @@ from segtools.run.ledger import Ledger
 from segtools.run.pipeline import PipelineOptions
 from segtools.run.process import Job, process_series
 from segtools.run.scratch import leased
-from segtools.run.status import plan_run
+from segtools.run.status import run_plan
 from segtools.run.worker import Worker, stage_part
 from segtools.series import FetchedSeries, iter_selection
 from segtools.write.instance import WriteOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import timedelta
     from types import TracebackType
 
+    from segtools.dataset.home import Claim, Home, View
     from segtools.dataset.layout import Layout
-    from segtools.dataset.storage import Home
+    from segtools.dataset.stage import Known
     from segtools.decode.geometry.source_grid import SourceGrid
     from segtools.report.summary import Summary
     from segtools.run.executors.scheduler import Completed
@@ -71,6 +85,8 @@ class RunConfig:
         Where a batch is cut.
     consent : Consent
         What may be deleted and downloaded without asking.
+    grace : timedelta
+        How long a state that a commit replaces can still be read by who has opened it.
     source_grids : mapping of str to SourceGrid
         Grids of the source series, for cohorts with ``grid: source``.
     """
@@ -85,6 +101,7 @@ class RunConfig:
     consent: Consent = field(default_factory=Consent)
     batch_bytes: int = BATCH_BYTES
     batch_series: int = BATCH_COUNT
+    grace: timedelta = GRACE
     source_grids: Mapping[str, SourceGrid] = field(default_factory=dict)
 
 
@@ -105,7 +122,7 @@ class CohortRun:
     Raises
     ------
     DatasetError
-        On entering: ``output-not-ours``, ``dataset-locked``, ``dataset-incompatible``.
+        On entering: ``output-not-ours``, ``dataset-locked``, ``dataset-invalid``, ``dataset-incompatible``.
     """
 
     def __init__(
@@ -121,7 +138,10 @@ class CohortRun:
         self.started = datetime.now(UTC)
         self.processed = 0
         self._held = ExitStack()
-        self._layout: Layout | None = None
+        self._claim: Claim | None = None
+        self._view: View | None = None
+        self._candidate: Candidate | None = None
+        self._summary: Summary | None = None
         self.selection: Selection | None = None
         self.job = Job(
             settings_hash(self.settings),
@@ -133,9 +153,21 @@ class CohortRun:
     @property
     def layout(self) -> Layout:
         """The layout to work on; there is one while the run is entered, or looked at."""
-        if self._layout is None:
+        return self.view.layout
+
+    @property
+    def view(self) -> View:
+        """The dataset, while the run is entered, or looked at."""
+        if self._view is None:
             raise AssertionError("the run is not entered")
-        return self._layout
+        return self._view
+
+    @property
+    def claim(self) -> Claim:
+        """The dataset that is held, while the run is entered."""
+        if self._claim is None:
+            raise AssertionError("the run is not entered")
+        return self._claim
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -150,33 +182,31 @@ class CohortRun:
 
     def __enter__(self) -> Self:
         with ExitStack() as held:
-            held.enter_context(self.peek())
-            held.enter_context(self.home.locked(self.layout))
-            self.home.bring(self.layout)
-            transaction.prepare(self.layout)
-            self.job = replace(self.job, run=transaction.next_run(self.layout))
+            self._view = self._claim = held.enter_context(self.home.claim(self._scratch, self.config.grace))
+            self.job = replace(self.job, run=self._claim.run)
             self._held = held.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._view = self._claim = self._candidate = None
         self._held.close()
 
     @contextmanager
-    def peek(self) -> Iterator[Layout]:
-        """Look at the dataset without holding it; nothing is brought yet."""
-        with self.home.opened(partial(leased, self.config.pipeline.scratch)) as layout:
-            self._layout = layout
+    def peek(self) -> Iterator[View]:
+        """Look at the dataset without holding it."""
+        with self.home.look(self._scratch) as view:
+            self._view = view
             try:
-                yield layout
+                yield view
             finally:
-                self._layout = None
+                self._view = None
 
-    # --- stages -----------------------------------------------------------------------------------
+    # --- steps ------------------------------------------------------------------------------------
 
     def select(self) -> Selection:
-        """Stage `select`: ask the tables; errors as in `segtools.select.select`."""
+        """SELECT: ask the tables; errors as in `segtools.select.select`."""
         from segtools.select import select
 
         self.selection = select(self.spec, self.config.sources, self.config.engine)
@@ -184,29 +214,27 @@ class CohortRun:
             _log.warning("%s", warning)
         return self.selection
 
-    def pending(self) -> list[SelectedSeries]:
-        """The selected series that are new, changed, or to be tried again; noted for `idcseg status`.
+    def plan(self) -> list[SelectedSeries]:
+        """PLAN: the selected series that have to be worked on; noted for `idcseg status`.
 
         Raises
         ------
         UsageError
             ``deletion-not-confirmed``, ``download-not-confirmed``.
         """
-        selection = self._selected()
-        if self.layout.manifest.is_file():
-            with self.home.dataset(self.layout) as dataset:
+        selection, known = self._selected(), self.claim.known()
+        if self.claim.manifest() is not None:
+            with self.claim.open() as dataset:
                 uids = selection.series["seg_series_uid"].to_pylist()
                 self.config.consent.deletion(dataset, self.cohort_text, frozenset(uids))
-        done = transaction.done(self.layout)
-        pending = [
+        planned = [
             series
             for series in iter_selection(selection.series, selection.objects)
-            if self._is_open(series, done.get(series.seg_series_uid))
+            if self._is_open(series, known.get(series.seg_series_uid))
         ]
-        self.config.consent.download(sum(series.size_bytes for series in pending), len(pending))
-        plan_run(self.layout, self.job.run, pending)
-        self.home.send(self.layout, self.layout.plan)
-        return pending
+        self.config.consent.download(sum(series.size_bytes for series in planned), len(planned))
+        self.claim.write(self.layout.plan, run_plan(self.job.run, planned))
+        return planned
 
     def process(
         self,
@@ -214,7 +242,7 @@ class CohortRun:
         progress: Callable[[Outcome], None] | None = None,
         ledger: str = "main",
     ) -> int:
-        """Stages `fetch`, `decode`, `write` over batches; the number of series worked on.
+        """PROCESS: fetch, decode and write, batch by batch; the number of series worked on.
 
         `ledger` is the name this writer's ledger takes; see `segtools.run.shards`.
 
@@ -227,11 +255,10 @@ class CohortRun:
         batches = cut(series, self.config.batch_bytes, self.config.batch_series)
         completions = run_batches(worker, batches, self.config.executor)
         # Closed here: an error's traceback would keep the workers alive, and the interpreter waits for them.
-        with Ledger(self.layout.ledger, ledger) as records, closing(completions):
-            for number, completed in enumerate(completions):
+        with Ledger(self.layout.ledger, ledger, self.view.record) as records, closing(completions):
+            for completed in completions:
                 outcomes = self._outcomes(completed)
-                lines = records.append(outcomes)
-                self.home.log(self.layout, f"{ledger}.{records.epoch:06d}-{number:06d}", lines)
+                records.append(outcomes)
                 self.processed += len(outcomes)
                 for outcome in outcomes:
                     if outcome.status == "failed":
@@ -242,73 +269,90 @@ class CohortRun:
                         progress(outcome)
         return self.processed
 
-    def commit(self) -> dict[str, Any]:
-        """Make everything staged one dataset; gives its dataset.json."""
+    def merge(self) -> dict[str, Any]:
+        """MERGE: the next state from the last commit and everything staged; its dataset.json."""
         selection = self._selected()
-        self.home.bring(self.layout, self.layout.staging)  # what workers elsewhere staged
-        parts = transaction.staged(self.layout)
-        committed = transaction.commit(
-            self.layout,
-            cohort=self.cohort_text,
-            current=selection.series,
-            name=self.spec.name,
-            idc_version=selection.idc_version,
-            provenance={
-                "selection": dict(selection.provenance),
-                "settings": self.settings,
-                "versions": versions(),
-            },
-            label_index=dict(self.spec.output.labels) or None,
+        self._candidate = self.claim.merge(
+            Cohort(
+                self.cohort_text,
+                selection.series,
+                self.spec.name,
+                selection.idc_version,
+                {
+                    "selection": dict(selection.provenance),
+                    "settings": self.settings,
+                    "versions": versions(),
+                },
+                dict(self.spec.output.labels) or None,
+            )
         )
-        self.home.publish(self.layout, parts)
-        return committed
+        return self._candidate.manifest
 
     def check(self) -> int:
-        """Stage `check`: the catalog's rules, once per commit; the number of findings recorded now."""
+        """CHECK: the catalog's rules over a new state; the number of findings."""
         from segtools.check import check_catalog
 
-        with self.home.dataset(self.layout) as dataset:
-            if dataset.manifest.get("is_checked"):
-                return 0
+        candidate = self._merged()
+        if candidate.is_checked:
+            return 0
+        with self.claim.open_candidate(candidate) as dataset:
             findings = check_catalog(dataset)
-        transaction.record_checks(self.layout, findings)
-        self.home.publish(self.layout, ())
+        self.claim.record_checks(candidate, findings)
         return len(findings)
 
     def report(self) -> Summary:
-        """Stage `report`: the HTML page, and the run's own record; the dataset in numbers."""
+        """REPORT: the HTML page of a new state; the dataset in numbers."""
         from segtools.report.html import render
         from segtools.report.summary import summarize
 
-        with self.home.dataset(self.layout) as dataset:
-            render(dataset, self.layout.report)
-            summary = summarize(dataset)
+        candidate = self._merged()
+        page = self.layout.staging / self.layout.report.name
+        with self.claim.open_candidate(candidate) as dataset:
+            if candidate.is_new or self.claim.document(self.layout.report) is None:
+                render(dataset, page)
+                candidate.documents[self.layout.relative(self.layout.report)] = page.read_bytes()
+                page.unlink()
+            self._summary = summarize(dataset)
+        return self._summary
+
+    def commit(self) -> dict[str, Any]:
+        """COMMIT: make the merged state the dataset, and record this run; its dataset.json."""
+        committed = self.claim.commit(self._merged())
+        outcomes = dict(self._summary.outcomes) if self._summary else {}
         write_run(
             self.layout,
             started=self.started,
             settings=self.settings,
-            outcome={"processed": self.processed, "series": dict(summary.outcomes)},
+            outcome={"processed": self.processed, "series": outcomes},
         )
-        with suppress(OSError):
-            self.layout.plan.unlink()
-        self.home.bring(self.layout, self.layout.ledger)
+        folder = self.claim.ledger()
         if self.processed:
-            with Ledger(self.layout.ledger) as ledger:
+            with Ledger(folder) as ledger:
                 ledger.compact()
-        self.home.finish(self.layout)
-        return summary
+        self.claim.finish()
+        return committed
 
-    # --- parts ------------------------------------------------------------------------------------
+    # --- parts of steps ---------------------------------------------------------------------------
+
+    @property
+    def _scratch(self) -> Callable[[], Any]:
+        return partial(leased, self.config.pipeline.scratch)
 
     def _selected(self) -> Selection:
         return self.selection or self.select()
 
-    def _is_open(self, series: SelectedSeries, done: transaction.Done | None) -> bool:
-        if done is None or done.crdc_series_uuid != series.crdc_series_uuid:
+    def _merged(self) -> Candidate:
+        if self._candidate is None:
+            self.merge()
+        assert self._candidate is not None  # noqa: S101 - merge sets it
+        return self._candidate
+
+    def _is_open(self, series: SelectedSeries, known: Known | None) -> bool:
+        if known is None or known.crdc_series_uuid != series.crdc_series_uuid:
             return True
-        if done.settings_hash != self.job.settings_hash:
+        if known.settings_hash != self.job.settings_hash:
             return True
-        code = done.error_code
+        code = known.error_code
         return code is not None and (code in self.retry or CODES[code].stage in _RETRIED_STAGES)
 
     def _outcomes(self, completed: Completed[list[Outcome]]) -> list[Outcome]:
@@ -321,10 +365,10 @@ class CohortRun:
         return [self._lost(series, completed.batch, error) for series in completed.batch.series]
 
     def _lost(self, series: SelectedSeries, batch: Batch, error: SegtoolsError) -> Outcome:
-        part = transaction.part_id(self.job.run, batch.id, is_last_word=True)
-        with self.home.outbox(partial(leased, self.config.pipeline.scratch)) as layout:
-            result = process_series(FetchedSeries(series, error=error), self.job, layout)
-            stage_part(layout, part, [result])
+        part = part_id(self.job.run, batch.id, is_last_word=True)
+        with self.home.stage(self._scratch) as stage:
+            result = process_series(FetchedSeries(series, error=error), self.job, stage)
+            stage_part(stage, part, [result])
         return replace(result.outcome, part=part)
 
 

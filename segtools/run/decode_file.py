@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from segtools.dataset.layout import FlatLayout
+from segtools.dataset.stage import Stage
 from segtools.decode import DecodeOptions, read, read_parts
 from segtools.decode.measure import measure
 from segtools.series import SelectedSeries
@@ -108,8 +109,9 @@ def _finish(
 
         volume = onto(volume, source_grid)
     chosen = write or WriteOptions()
+    stage = Stage(FlatLayout(output if output is not None else path.parent, part))
     written = write_instance(
-        FlatLayout(output if output is not None else path.parent, part),
+        stage,
         _series_of(volume),
         volume,
         measure(volume),
@@ -117,6 +119,7 @@ def _finish(
         source_md5=None,
         options=chosen if output is not None else WriteOptions("none"),
     )
+    stage.close()
     return SingleFile(volume, written, part)
 
 

@@ -15,11 +15,12 @@ import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from segtools.bounded_json import load_json
 from segtools.errors import DatasetError
-from segtools.files import replacing, write_error
+from segtools.files import fsync_folder, replacing, write_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -82,6 +83,8 @@ class Ledger:
         Made where it does not exist.
     name : str
         Of this writer; shards that run at the same time take different ones.
+    publish : callable, optional
+        Gets a name and the lines of each `append`, for who cannot see the folder.
 
     Raises
     ------
@@ -93,15 +96,19 @@ class Ledger:
         ``write-failed``.
     """
 
-    def __init__(self, folder: Path, name: str = "main") -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, name: str = "main", publish: Callable[[str, bytes], None] | None = None
+    ) -> None:
+        self.folder, self.name = folder, name
+        self._publish = publish
+        self._appended = 0
         self.path = folder / f"{name}.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._lock()
             _repair(self._fd)
-            _sync_folder(folder)
+            fsync_folder(folder)
         except OSError as error:
             raise write_error(error, self.path) from error
         self.epoch = 1 + max(map(_last_epoch, folder.glob("*.jsonl")), default=0)
@@ -120,8 +127,8 @@ class Ledger:
             os.close(self._fd)
             self._fd = -1
 
-    def append(self, outcomes: Iterable[Outcome]) -> bytes:
-        """Record outcomes; they are on disk when this gives the lines, errors as of the class."""
+    def append(self, outcomes: Iterable[Outcome]) -> None:
+        """Record outcomes; they are on disk when this returns, errors as of the class."""
         end = os.fstat(self._fd).st_size
         lines = [_line(self.epoch, outcome) for outcome in outcomes]
         try:
@@ -132,7 +139,9 @@ class Ledger:
         except OSError as error:
             os.ftruncate(self._fd, end)
             raise write_error(error, self.path) from error
-        return b"".join(lines)
+        if self._publish is not None:
+            self._publish(f"{self.name}.{self.epoch:06d}-{self._appended:06d}", b"".join(lines))
+        self._appended += 1
 
     def latest(self) -> dict[str, Outcome]:
         """The last outcome of each series, by SeriesInstanceUID."""
@@ -207,20 +216,11 @@ def _last_epoch(path: Path) -> int:
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
+        record = load_json(line)
     except ValueError:
         return None
     is_whole = isinstance(record, dict) and record.keys() >= _REQUIRED and line.endswith(b"\n")
     return record if is_whole else None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _repair(fd: int) -> None:

@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from segtools import decode
+from segtools.dataset.layout import revision
 from segtools.decode.measure import measure
 from segtools.errors import SegError, SegtoolsError
 from segtools.finding import Finding
 from segtools.run.ledger import Outcome
 from segtools.write.instance import WriteOptions, write_instance
-from segtools.write.rows import failed_rows, finding_row, series_row
+from segtools.write.rows import failed_rows, file_rows, finding_row, series_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from segtools.dataset.layout import Layout
+    from segtools.dataset.stage import Stage, StoredFile
     from segtools.decode.geometry.source_grid import SourceGrid
     from segtools.series import FetchedSeries
 
@@ -53,10 +54,11 @@ class ProcessedSeries:
     series: dict[str, Any]
     segments: list[dict[str, Any]]
     findings: list[dict[str, Any]]
+    files: list[dict[str, Any]]
 
 
-def process_series(fetched: FetchedSeries, job: Job, layout: Layout) -> ProcessedSeries:
-    """Decode every instance of a series, write its volumes into `layout`, and give its rows.
+def process_series(fetched: FetchedSeries, job: Job, stage: Stage) -> ProcessedSeries:
+    """Decode every instance of a series, stage its volumes, and give its rows.
 
     An instance that cannot be read costs the series its good status, not the other instances theirs.
 
@@ -65,7 +67,7 @@ def process_series(fetched: FetchedSeries, job: Job, layout: Layout) -> Processe
     EnvironmentProblem, WriteError
         Nobody's fault in the series: disk full, output not writable.
     """
-    progress = _Progress(fetched, job, layout)
+    progress = _Progress(fetched, job, stage)
     if fetched.error is None:
         for paths, md5s in _instances(fetched):
             progress.instance(paths, md5s)
@@ -93,13 +95,14 @@ def _instances(fetched: FetchedSeries) -> list[tuple[list[Path], list[str]]]:
 class _Progress:
     """Rows gathered over the instances of one series."""
 
-    def __init__(self, fetched: FetchedSeries, job: Job, layout: Layout) -> None:
-        self.fetched, self.job, self.layout = fetched, job, layout
+    def __init__(self, fetched: FetchedSeries, job: Job, stage: Stage) -> None:
+        self.fetched, self.job, self.stage = fetched, job, stage
         self.series = fetched.series
         self.error: SegtoolsError | None = fetched.error
         self.segments: list[dict[str, Any]] = []
         self.findings: list[dict[str, Any]] = []
-        self.files: list[tuple[str, int]] = []
+        self.files: list[StoredFile] = []
+        self.file_rows: list[dict[str, Any]] = []
         self.bytes_in = 0
 
     def instance(self, paths: list[Path], md5s: list[str]) -> None:
@@ -116,17 +119,23 @@ class _Progress:
             self._failed(paths[0], error, size, md5s[0])
             return
         written = write_instance(
-            self.layout,
+            self.stage,
             self.series,
             volume,
             measure(volume),
             source_bytes=size,
             source_md5=md5s[0],
             options=self.job.write,
+            revision=revision(self.series.crdc_series_uuid, self.job.settings_hash),
         )
         self.segments += written.segments
         self.findings += written.findings
         self.files += written.files
+        self.file_rows += file_rows(
+            written.files,
+            seg_series_uid=self.series.seg_series_uid,
+            seg_sop_uid=volume.header.sop_instance_uid,
+        )
 
     def _source_grid(self, path: Path) -> SourceGrid | None:
         """Grid of the images that an instance was drawn on, if one is wanted and at hand."""
@@ -165,7 +174,9 @@ class _Progress:
 
     def result(self) -> ProcessedSeries:
         series, error = self.series, self.error
-        folder = self.layout.series_folder(series.collection_id, series.patient_id, series.seg_series_uid)
+        folder = self.stage.layout.series_folder(
+            series.collection_id, series.patient_id, series.seg_series_uid
+        )
         row = series_row(
             series,
             segments=self.segments,
@@ -187,7 +198,7 @@ class _Progress:
             segment_count=row["segment_count"],
             volume_count=row["volume_count"],
             bytes_in=self.bytes_in,
-            bytes_out=sum(size for _, size in self.files),
+            bytes_out=sum(file.size_bytes for file in self.files),
             attempts=self.fetched.attempts,
         )
-        return ProcessedSeries(outcome, row, self.segments, self.findings)
+        return ProcessedSeries(outcome, row, self.segments, self.findings, self.file_rows)

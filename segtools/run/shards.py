@@ -9,6 +9,7 @@ number of attempt, and skips what is recorded.
 from __future__ import annotations
 
 import heapq
+import io
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,13 @@ import pyarrow.parquet as pq
 
 from segtools import schema
 from segtools.errors import DatasetError, RunError
-from segtools.files import replacing
 from segtools.run.ledger import Ledger, latest
 from segtools.series import iter_selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from segtools.dataset.layout import Layout
+    from segtools.dataset.home import View
     from segtools.run.cohort import CohortRun
     from segtools.run.ledger import Outcome
     from segtools.series import SelectedSeries
@@ -50,12 +50,12 @@ def divide(series: Sequence[SelectedSeries], count: int) -> list[list[SelectedSe
     return [sorted(items, key=lambda one: order[one.seg_series_uid]) for items in lists]
 
 
-def plan(layout: Layout, series: Sequence[SelectedSeries], count: int, run_id: str) -> list[str]:
-    """Write the plans of a run's shards; their names.
+def plan(view: View, series: Sequence[SelectedSeries], count: int, run_id: str) -> list[str]:
+    """Write the plans of a run's shards, where the shards can read them; their names.
 
     Parameters
     ----------
-    layout : Layout
+    view : View
     series : sequence of SelectedSeries
     count : int
     run_id : str
@@ -83,14 +83,14 @@ def plan(layout: Layout, series: Sequence[SelectedSeries], count: int, run_id: s
                 for item in one.objects
             ],
         )
-        layout.shards.mkdir(parents=True, exist_ok=True)
         for table, content in zip(_TABLES, rows, strict=True):
-            with replacing(layout.shard(names[-1], table.name)) as file:
-                pq.write_table(table.from_rows(content), file, compression="zstd")
+            file = io.BytesIO()
+            pq.write_table(table.from_rows(content), file, compression="zstd")
+            view.write(view.layout.shard(names[-1], table.name), file.getvalue())
     return names
 
 
-def planned(layout: Layout, shard: str) -> list[SelectedSeries]:
+def planned(view: View, shard: str) -> list[SelectedSeries]:
     """The series of a shard, as planned.
 
     Raises
@@ -98,9 +98,10 @@ def planned(layout: Layout, shard: str) -> list[SelectedSeries]:
     DatasetError
         ``dataset-invalid``: the plan is not there, or cannot be read.
     """
+    view.shards()
     tables = []
     for table in _TABLES:
-        path = layout.shard(shard, table.name)
+        path = view.layout.shard(shard, table.name)
         try:
             tables.append(pq.read_table(path, schema=table.arrow))
         except (OSError, pa.ArrowException) as error:
@@ -113,10 +114,10 @@ def planned(layout: Layout, shard: str) -> list[SelectedSeries]:
     return list(iter_selection(*tables))
 
 
-def remaining(layout: Layout, shard: str) -> list[SelectedSeries]:
+def remaining(view: View, shard: str) -> list[SelectedSeries]:
     """The planned series that no attempt of this shard has recorded yet; errors as in `planned`."""
-    recorded = latest(layout.ledger, f"{_LEDGER}{shard}-*")
-    return [one for one in planned(layout, shard) if one.seg_series_uid not in recorded]
+    recorded = latest(view.ledger(), f"{_LEDGER}{shard}-*")
+    return [one for one in planned(view, shard) if one.seg_series_uid not in recorded]
 
 
 def process(
@@ -158,20 +159,19 @@ def process(
             shard=shard,
         )
     run.job = replace(run.job, run=number)
-    with run.peek() as layout:
-        run.home.bring(layout, layout.shards, layout.ledger)
-        return run.process(remaining(layout, shard), progress, ledger=f"{_LEDGER}{shard}-{attempt:02d}")
+    with run.peek() as view:
+        return run.process(remaining(view, shard), progress, ledger=f"{_LEDGER}{shard}-{attempt:02d}")
 
 
-def recorded(layout: Layout, run_id: str) -> int:
+def recorded(view: View, run_id: str) -> int:
     """How many series the shards of a run have recorded so far; cheap enough to be asked often."""
-    files = layout.ledger.glob(f"{_LEDGER}{run_id}-*.jsonl")
+    files = view.ledger().glob(f"{_LEDGER}{run_id}-*.jsonl")
     return sum(file.read_bytes().count(b"\n") for file in files)
 
 
-def clear(layout: Layout) -> None:
+def clear(claim: View) -> None:
     """Remove all plans, and make one ledger of all; only for who holds the dataset."""
-    with Ledger(layout.ledger) as ledger:
+    with Ledger(claim.ledger()) as ledger:
         ledger.compact()
-    for path in layout.shards.glob("*.parquet"):
+    for path in claim.layout.shards.glob("*.parquet"):
         path.unlink(missing_ok=True)

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
-from segtools.dataset import transaction
 from segtools.errors import DatasetError
-from segtools.schema import SERIES
 
 if TYPE_CHECKING:
-    from segtools.dataset.layout import Layout
+    from segtools.dataset.home import View
     from segtools.run.cohort import CohortRun
 
 
-def news(run: CohortRun) -> str | None:
+class RunReason(Enum):
+    """Why a cohort should run now."""
+
+    NO_DATASET = "no-dataset"
+    COHORT_CHANGED = "cohort-changed"
+    INTERRUPTED = "interrupted"
+    SETTINGS_CHANGED = "settings-changed"
+    NEW_RELEASE = "new-release"
+    INDEX_CHANGED = "index-changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Staleness:
+    """The first reason that holds; for a release, the dataset's and the one that is out."""
+
+    reason: RunReason
+    committed_release: int | None = None
+    release: int | None = None
+
+
+def staleness(run: CohortRun) -> Staleness | None:
     """Why the cohort should run now; None if its dataset is up to date.
 
     The cheap questions come first; series are selected only from own indexes, which name no release.
@@ -25,48 +44,41 @@ def news(run: CohortRun) -> str | None:
     run : CohortRun
         Need not be entered: nothing is written, no lock is taken.
 
-    Returns
-    -------
-    str or None
-        The first reason that holds: there is no dataset, the cohort file or a setting that outputs
-        depend on changed, a run was interrupted, a newer IDC release is out, an own index changed.
-
     Raises
     ------
     DatasetError
-        ``dataset-invalid``.
+        ``dataset-invalid``, ``dataset-incompatible``.
     SelectError, EnvironmentProblem
         The tables cannot be asked; see `segtools.select.select`.
     """
-    with run.peek() as layout:
-        run.home.bring(layout, layout.manifest, layout.table(SERIES.name), layout.staging)
-        return _news(run, layout)
+    with run.peek() as view:
+        return _staleness(run, view)
 
 
-def _news(run: CohortRun, layout: Layout) -> str | None:
-    if not layout.manifest.is_file():
-        return "there is no dataset yet"
+def _staleness(run: CohortRun, view: View) -> Staleness | None:
+    manifest = view.manifest()
+    if manifest is None:
+        return Staleness(RunReason.NO_DATASET)
     try:
-        manifest = json.loads(layout.manifest.read_bytes())
         committed, cohort_sha256 = manifest["idc_version"], manifest["cohort_sha256"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except KeyError as error:
         raise DatasetError(
-            "dataset-invalid", f"{layout.manifest} cannot be read: {error}.", path=str(layout.manifest)
+            "dataset-invalid", f"dataset.json of {view.name} lacks {error}.", path=view.name
         ) from error
     if hashlib.sha256(run.cohort_text.encode()).hexdigest() != cohort_sha256:
-        return "the cohort file changed"
-    if layout.parts():
-        return "a run was interrupted"
-    done = transaction.done(layout)
-    if any(item.settings_hash != run.job.settings_hash for item in done.values()):
-        return "a setting that outputs depend on changed"
+        return Staleness(RunReason.COHORT_CHANGED)
+    if view.parts():
+        return Staleness(RunReason.INTERRUPTED)
+    known = view.known()
+    if any(item.settings_hash != run.job.settings_hash for item in known.values()):
+        return Staleness(RunReason.SETTINGS_CHANGED)
     if (release := _newer(run, committed)) is not None:
-        return f"IDC v{release} is out, the dataset has {f'v{committed}' if committed else 'none'}"
+        return Staleness(RunReason.NEW_RELEASE, committed, release)
     if run.config.sources.indexes:
         series = run.select().series.select(["seg_series_uid", "crdc_series_uuid"]).to_pylist()
         now = {row["seg_series_uid"]: row["crdc_series_uuid"] for row in series}
-        if now != {uid: item.crdc_series_uuid for uid, item in done.items()}:
-            return "an index changed"
+        if now != {uid: item.crdc_series_uuid for uid, item in known.items()}:
+            return Staleness(RunReason.INDEX_CHANGED)
     return None
 
 

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segtools.dataset import transaction
+from segtools.dataset.home import described
+from segtools.dataset.stage import run_of
 from segtools.errors import MissingError
-from segtools.files import write_bytes
 from segtools.run.ledger import latest
 from segtools.schema import SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from segtools.dataset.home import Home, Scratch, View
     from segtools.dataset.layout import Layout
-    from segtools.dataset.storage import Home, Scratch
     from segtools.series import SelectedSeries
 
 
@@ -76,15 +75,15 @@ class Status:
         return asdict(self)
 
 
-def plan_run(layout: Layout, number: int, series: Sequence[SelectedSeries]) -> None:
-    """Note what a run is going to do, for `read_status`; errors as in `segtools.files.replacing`."""
+def run_plan(number: int, series: Sequence[SelectedSeries]) -> bytes:
+    """What a run is going to do, for `read_status`."""
     plan = {
         "run": number,
         "started": datetime.now(UTC).isoformat(),
         "series": len(series),
         "bytes": sum(one.size_bytes for one in series),
     }
-    write_bytes(layout.plan, json.dumps(plan).encode())
+    return json.dumps(plan).encode()
 
 
 def read_status(home: Home, scratch: Scratch) -> Status:
@@ -103,24 +102,21 @@ def read_status(home: Home, scratch: Scratch) -> Status:
     DatasetError
         ``dataset-invalid``: a table cannot be read.
     """
-    with home.opened(scratch) as layout:
-        tables = (layout.table(SERIES.name), layout.staging, layout.ledger)
-        home.bring(layout, layout.manifest, layout.plan, *tables)
-        return _read(layout, home)
+    with home.look(scratch) as view:
+        return _read(view, home)
 
 
-def _read(layout: Layout, home: Home) -> Status:
-    manifest, plan = _json(layout.manifest), _json(layout.plan)
-    parts = transaction.staged(layout)
+def _read(view: View, home: Home) -> Status:
+    layout = view.layout
+    manifest, plan = view.manifest() or {}, described(view, layout.plan)
+    parts = view.parts()
     held = home.holder()
     if not (manifest or plan or parts or held):
         raise MissingError("not-found", f"{home.name} holds no dataset, not even one begun.", path=home.name)
     tables = {name: entry["rows"] for name, entry in manifest.get("tables", {}).items()}
-    known = transaction.done(layout).values()
-    outcomes = latest(layout.ledger).values() if layout.ledger.is_dir() else ()
-    seen, seen_bytes = _seen(
-        layout, [part for part in parts if transaction.run_of(part) >= plan.get("run", 0)]
-    )
+    known = view.known().values()
+    outcomes = latest(view.ledger()).values()
+    seen, seen_bytes = _seen(layout, [part for part in parts if run_of(part) >= plan.get("run", 0)])
     rate = eta = None
     if held and plan:
         elapsed = (datetime.now(UTC) - datetime.fromisoformat(plan["started"])).total_seconds()
@@ -155,11 +151,3 @@ def _seen(layout: Layout, parts: Sequence[str]) -> tuple[int, int]:
             continue
         sizes |= zip(table["seg_series_uid"].to_pylist(), table["size_bytes"].to_pylist(), strict=True)
     return len(sizes), sum(sizes.values())
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

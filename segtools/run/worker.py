@@ -6,16 +6,17 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from segtools.dataset.transaction import part_id, stage
+from segtools.dataset.stage import part_id
 from segtools.run.pipeline import Pipeline
 from segtools.run.process import process_series
 from segtools.run.scratch import leased
+from segtools.schema import FILES, FINDINGS, SEGMENTS, SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segtools.dataset.layout import Layout
-    from segtools.dataset.storage import Home
+    from segtools.dataset.home import Home
+    from segtools.dataset.stage import Stage
     from segtools.objectstore.s5cmd import FetchOptions
     from segtools.run.batches import Batch
     from segtools.run.ledger import Outcome
@@ -51,15 +52,15 @@ class Worker:
             Nobody's fault in the batch: the run should stop.
         """
         part = part_id(self.job.run, batch.id)
-        with self.home.outbox(partial(leased, self.options.scratch)) as layout:
-            process = partial(process_series, job=self.job, layout=layout)
+        with self.home.stage(partial(leased, self.options.scratch)) as stage:
+            process = partial(process_series, job=self.job, stage=stage)
             pipeline = Pipeline(process, self.fetch, self.options)
             self._pipelines.add(pipeline)
             try:
                 results = pipeline(batch)
             finally:
                 self._pipelines.discard(pipeline)
-            stage_part(layout, part, [item.result for item in results])
+            stage_part(stage, part, [item.result for item in results])
         return [
             replace(
                 item.result.outcome,
@@ -76,12 +77,14 @@ class Worker:
             pipeline.cancel()
 
 
-def stage_part(layout: Layout, part: str, processed: Sequence[ProcessedSeries]) -> None:
-    """Stage the rows of some processed series as one part; errors as in `stage`."""
-    stage(
-        layout,
+def stage_part(stage: Stage, part: str, processed: Sequence[ProcessedSeries]) -> None:
+    """Stage the rows of some processed series as one part; errors as in `Stage.rows`."""
+    stage.rows(
         part,
-        [item.series for item in processed],
-        [row for item in processed for row in item.segments],
-        [row for item in processed for row in item.findings],
+        {
+            SERIES.name: [item.series for item in processed],
+            SEGMENTS.name: [row for item in processed for row in item.segments],
+            FINDINGS.name: [row for item in processed for row in item.findings],
+            FILES.name: [row for item in processed for row in item.files],
+        },
     )

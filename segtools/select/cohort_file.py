@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import yaml
 from pydantic import ValidationError
 
+from segtools.bounded_yaml import MOST_NODES, BoundedLoader
 from segtools.errors import MissingError, SpecError
 from segtools.resources import folder
 from segtools.select.cohort_spec import CohortSpec
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LARGEST_FILE_BYTES = 16 * 1024**2
-MOST_NODES = 1_000_000
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 Lines = dict[tuple[str | int, ...], int]
@@ -98,9 +98,9 @@ def read_yaml(text: str, path: str) -> tuple[Any, Lines]:
     SpecError
         ``spec-unreadable``.
     """
-    loader: yaml.SafeLoader | None = None
+    loader: BoundedLoader | None = None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = BoundedLoader(text)
         node = loader.get_single_node()
         lines: Lines = {}
         value = None if node is None else _Builder(loader, lines, path).build(node, ())
@@ -111,7 +111,7 @@ def read_yaml(text: str, path: str) -> tuple[Any, Lines]:
         raise SpecError("spec-unreadable", f"{path}:{line}: {problem}.", path=path, line=line) from error
     except SpecError:
         raise
-    except (RecursionError, ValueError) as error:
+    except ValueError as error:
         raise SpecError("spec-unreadable", f"{path}: {error}.", path=path) from error
     finally:
         if loader is not None:
@@ -122,7 +122,7 @@ def read_yaml(text: str, path: str) -> tuple[Any, Lines]:
 class _Builder:
     """Nodes to plain values, noting lines; aliases are counted each time, so none can explode."""
 
-    def __init__(self, loader: yaml.SafeLoader, lines: Lines, path: str) -> None:
+    def __init__(self, loader: BoundedLoader, lines: Lines, path: str) -> None:
         self._loader, self._lines, self._path, self._nodes = loader, lines, path, 0
 
     def build(self, node: yaml.Node, place: tuple[str | int, ...]) -> Any:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from segtools.dataset.layout import sidecar_name, sop8, volume_name
-from segtools.dataset.staged_volumes import place, settle
-from segtools.files import fsync_folder, write_bytes
+from segtools.dataset.layout import sidecar_name, volume_name
+from segtools.files import component, write_bytes
 from segtools.nifti.writer import write_volume
 from segtools.version import DECODER
 from segtools.write.rows import finding_row, grid_and_measures, segment_row
@@ -20,13 +19,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.dataset.layout import Layout
+    from segtools.dataset.layout import VolumeKind
+    from segtools.dataset.stage import Stage, StoredFile
     from segtools.decode.measure import SegmentMeasure
     from segtools.decode.volume import SegVolume
     from segtools.series import SelectedSeries
-
-Stored = tuple[str, int]
-"""Relative path and bytes of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +44,15 @@ class WriteOptions:
 
 @dataclass(frozen=True, slots=True)
 class WrittenInstance:
-    """What was written: rows of the catalog, and files with their bytes."""
+    """What was written: rows of the catalog, and files with their bytes and hash."""
 
     segments: list[dict[str, Any]]
     findings: list[dict[str, Any]]
-    files: list[Stored] = field(default_factory=list)
+    files: list[StoredFile] = field(default_factory=list)
 
 
 def write_instance(
-    layout: Layout,
+    stage: Stage,
     series: SelectedSeries,
     volume: SegVolume,
     measures: Iterable[SegmentMeasure],
@@ -63,11 +60,12 @@ def write_instance(
     source_bytes: int,
     source_md5: str | None,
     options: WriteOptions | None = None,
+    revision: str | None = None,
 ) -> WrittenInstance:
     """Write volumes and sidecars of an instance; give its catalog rows.
 
-    What the last commit names stays as it is until the next one; see `segtools.dataset.staged_volumes`. In a
-    folder without commits, what an earlier call wrote of the instance under other names goes.
+    With a `revision` (`segtools.dataset.layout.revision`) all names are new, so what the last commit names
+    stays as it is. Without one, what an earlier call wrote of the instance under other names goes.
 
     Raises
     ------
@@ -77,7 +75,7 @@ def write_instance(
         ``write-failed``.
     """
     options = options or WriteOptions()
-    writer = _Writer(layout, series, volume, options)
+    writer = _Writer(stage, series, volume, options, revision)
     by_number = {measure.number: measure for measure in measures}
     uid = volume.header.sop_instance_uid
     rows = [
@@ -101,21 +99,29 @@ class _Writer:
     """One instance's files; fills the path columns of the rows."""
 
     def __init__(
-        self, layout: Layout, series: SelectedSeries, volume: SegVolume, options: WriteOptions
+        self,
+        stage: Stage,
+        series: SelectedSeries,
+        volume: SegVolume,
+        options: WriteOptions,
+        revision: str | None,
     ) -> None:
-        self._layout = layout
+        self._stage, self._layout = stage, stage.layout
+        self._revision = revision
         self._series = series
         self._volume = volume
         self._options = options
         self._uid = volume.header.sop_instance_uid
-        self._folder = layout.series_folder(series.collection_id, series.patient_id, series.seg_series_uid)
-        self.files: list[Stored] = []
+        self._folder = self._layout.series_folder(
+            series.collection_id, series.patient_id, series.seg_series_uid
+        )
+        self.files: list[StoredFile] = []
 
     def volumes(self, rows: list[dict[str, Any]]) -> None:
         layers = self._volume.layers
         paths = []
         for index, layer in enumerate(layers):
-            name = volume_name(self._uid, "dseg", layer=index if len(layers) > 1 else None)
+            name = self._name("dseg", layer=index if len(layers) > 1 else None)
             paths.append(self._nifti(name, layer))
         for row in rows:
             number = row["segment_number"]
@@ -126,12 +132,15 @@ class _Writer:
                 row["volume_path"] = paths[row["layer"]]
             if self._options.volumes == "masks" and row["voxel_count"]:
                 mask = self._volume.mask(number).view(np.uint8)
-                row["mask_path"] = self._nifti(volume_name(self._uid, "mask", label=number), mask)
+                row["mask_path"] = self._nifti(self._name("mask", label=number), mask)
 
     def _fraction(self, number: int) -> str:
-        name = volume_name(self._uid, "probseg", label=number)
+        name = self._name("probseg", label=number)
         full = self._volume.header.max_fractional_value or 1
         return self._nifti(name, self._volume.fractions[number], is_label_map=False, slope=1 / full)
+
+    def _name(self, kind: VolumeKind, *, layer: int | None = None, label: int | None = None) -> str:
+        return volume_name(self._uid, kind, layer=layer, label=label, revision=self._revision)
 
     def _nifti(
         self,
@@ -142,39 +151,35 @@ class _Writer:
         slope: float = 1.0,
     ) -> str:
         relative = self._layout.within(self._folder, name)
-        size = write_volume(
-            place(self._layout, relative),
-            array,
-            self._volume.grid.affine_ras,
-            description=f"DICOM SEG {self._uid}",
-            is_label_map=is_label_map,
-            slope=slope,
-            compression_level=self._options.compression_level,
-        )
-        settle(self._layout, relative)
-        self.files.append((relative, size))
+        with self._stage.stage(relative) as path:
+            write_volume(
+                path,
+                array,
+                self._volume.grid.affine_ras,
+                description=f"DICOM SEG {self._uid}",
+                is_label_map=is_label_map,
+                slope=slope,
+                compression_level=self._options.compression_level,
+            )
+        self.files.append(self._stage.files[-1])
         return relative
 
     def sidecars(self, rows: list[dict[str, Any]]) -> None:
-        names = [path.rpartition("/")[2] for path, _ in self.files]
+        names = [file.path.rpartition("/")[2] for file in self.files]
         kind = "dseg" if self._volume.layers else "probseg"
         for extension, content in (
             ("json", json_sidecar(self._series, self._volume, files=names, decoder=DECODER)),
             ("tsv", tsv_sidecar(rows)),
         ):
-            relative = self._layout.within(self._folder, sidecar_name(self._uid, kind, extension))
-            write_bytes(place(self._layout, relative), content)
-            settle(self._layout, relative)
-            self.files.append((relative, len(content)))
+            name = sidecar_name(self._uid, kind, extension, revision=self._revision)
+            with self._stage.stage(self._layout.within(self._folder, name)) as path:
+                write_bytes(path, content)
+            self.files.append(self._stage.files[-1])
 
     def tidy(self) -> None:
-        """Make the new names durable; where there is no commit to do it, remove the old ones."""
-        folder = self._layout.absolute(self._folder)
-        if not self._layout.is_committed:
-            written = {self._layout.absolute(path) for path, _ in self.files}
-            for path in folder.glob(f"{sop8(self._uid)}_*"):
+        """Remove what an earlier call wrote under other names, where no commit will do that."""
+        if self._revision is None:
+            written = {self._layout.absolute(file.path) for file in self.files}
+            for path in self._layout.absolute(self._folder).glob(f"{component(self._uid)}_*"):
                 if path not in written:
                     path.unlink()
-        fsync_folder(folder)
-        if self._layout.is_committed and (waiting := self._layout.pending(self._folder)).is_dir():
-            fsync_folder(waiting)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from segtools.codes import Severity
-from segtools.dataset.layout import sop8
 from segtools.finding import finding_row
 from segtools.schema import SEGMENTS
 from segtools.terminology.color import color_hex
@@ -16,6 +15,7 @@ from segtools.version import DECODER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from segtools.dataset.stage import StoredFile
     from segtools.decode.measure import SegmentMeasure
     from segtools.decode.volume import SegHeader, Segment, SegVolume
     from segtools.errors import SegtoolsError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "failed_rows",
+    "file_rows",
     "finding_row",
     "grid_and_measures",
     "segment_row",
@@ -46,7 +47,7 @@ def segment_row(
     about = [item for item in findings if item.segment_number in (None, segment.number)]
     row: dict[str, Any] = dict.fromkeys(SEGMENTS.names)
     row |= {
-        "segment_id": f"{sop8(header.sop_instance_uid)}/{segment.number}",
+        "segment_id": f"{series.seg_series_uid}/{header.sop_instance_uid}/{segment.number}",
         **series_keys(series),
         "seg_sop_uid": header.sop_instance_uid,
         "segment_number": segment.number,
@@ -132,7 +133,7 @@ def series_row(
     *,
     segments: Sequence[Mapping[str, Any]],
     findings: Sequence[Mapping[str, Any]],
-    files: Sequence[tuple[str, int]],
+    files: Sequence[StoredFile],
     settings_hash: str,
     error: SegtoolsError | None = None,
     fetch_status: str = "fetched",
@@ -146,8 +147,8 @@ def series_row(
     series : SelectedSeries
     segments, findings : sequence of mapping
         Rows of the two other tables.
-    files : sequence of (str, int)
-        Relative path and bytes of every file written, sidecars too.
+    files : sequence of StoredFile
+        Every file written, sidecars too.
     settings_hash : str
     error : SegtoolsError, optional
         Why the series, or an instance of it, failed.
@@ -156,7 +157,7 @@ def series_row(
     folder : str, optional
         Folder of its volumes, relative.
     """
-    volumes = [size for path, size in files if path.endswith(".nii.gz")]
+    volumes = [file.size_bytes for file in files if file.path.endswith(".nii.gz")]
     doubtful = any(Severity[row["severity"].upper()] >= Severity.WARNING for row in findings)
     return series.row() | {
         "status": "failed" if error else "warned" if doubtful else "ok",
@@ -167,11 +168,31 @@ def series_row(
         "segment_count": len(segments) if segments or not error else None,
         "volume_count": len(volumes),
         "volume_bytes": sum(volumes),
-        "finding_count": len(findings),
+        "finding_count": len({row["finding_id"] for row in findings}),
         "local_path": folder if volumes else None,
         "settings_hash": settings_hash,
         "retired_idc_version": None,
     }
+
+
+def file_rows(files: Iterable[StoredFile], *, seg_series_uid: str, seg_sop_uid: str) -> list[dict[str, Any]]:
+    """Rows of `segtools.schema.FILES` for the files of one instance."""
+    return [
+        {
+            "path": file.path,
+            "seg_series_uid": seg_series_uid,
+            "seg_sop_uid": seg_sop_uid,
+            "kind": _kind(file.path),
+            "size_bytes": file.size_bytes,
+            "sha256": file.sha256,
+        }
+        for file in files
+    ]
+
+
+def _kind(path: str) -> str:
+    stem, _, extension = path.rpartition("/")[2].rpartition(".")
+    return stem.removesuffix(".nii").rpartition("_")[2] if extension == "gz" else "sidecar"
 
 
 def series_keys(series: SelectedSeries) -> dict[str, Any]:

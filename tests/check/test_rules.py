@@ -9,7 +9,7 @@ import pytest
 import segtools
 from segtools.check import RULES, check_catalog
 from segtools.codes import CODES
-from segtools.dataset import transaction
+from segtools.dataset.stage import stage_rows
 from segtools.schema import FINDINGS, SEGMENTS
 from segtools.write.rows import segment_row, series_row
 from tests.factories.dataset import commit, make_series, make_volume
@@ -59,7 +59,7 @@ def found(layout):
             series_row(s, segments=by_series[s.seg_series_uid], findings=[], files=[], settings_hash="s")
             for s in chosen
         ]
-        transaction.stage(layout, "p", rows, segments, [])
+        stage_rows(layout, "p", {"series": rows, "segments": segments})
         commit(layout, chosen)
         with segtools.open(layout.root) as dataset:
             table = check_catalog(dataset)

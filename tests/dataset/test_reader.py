@@ -12,11 +12,11 @@ import pytest
 
 import segtools
 from segtools.dataset import transaction
-from segtools.dataset.layout import Layout, sop8
+from segtools.dataset.layout import Layout
 from segtools.errors import DatasetError, MissingError, UsageError
 from segtools.schema import DATASET_TABLES, SEGMENTS
 from tests.dataset.build import FRACTIONAL, LAYERED, MASKS, NONE, PLAIN, VOLUMES, build
-from tests.factories.dataset import commit
+from tests.factories.dataset import commit, pages
 
 
 @pytest.fixture(scope="module")
@@ -219,13 +219,18 @@ def test_no_label_map_is_said_so(dataset, series):
 
 
 def test_no_mask_is_said_so(dataset):
-    stem = sop8(f"{NONE.seg_series_uid}.9")
+    stem = f"{NONE.seg_series_uid}/{NONE.seg_series_uid}.9"
     with pytest.raises(MissingError, match="no volume"):
         dataset.mask(f"{stem}/1")
     with pytest.raises(MissingError, match="no segment"):
         dataset.mask("00000000/1")
     with pytest.raises(MissingError, match="no volume"):
         dataset.volume("1.2.3")
+
+
+def listing(entry):
+    """Of a dataset.json with one table of one file."""
+    return {"tables": {"segments": {"rows": 0, "files": [entry]}}}
 
 
 def test_no_dataset(tmp_path):
@@ -243,9 +248,15 @@ def test_no_dataset(tmp_path):
         ({"format_version": 99}, "dataset-incompatible"),
         ({"format_version": None}, "dataset-invalid"),
         ({"tables": None}, "dataset-invalid"),
-        ({"tables": {"segments": {"path": "../x", "bytes": 0, "rows": 0}}}, "dataset-invalid"),
-        ({"tables": {"segments": {"path": "/etc/passwd", "bytes": 0, "rows": 0}}}, "dataset-invalid"),
-        ({"tables": {"segments": {"path": "a"}}}, "dataset-invalid"),
+        (
+            {"tables": {"segments": {"rows": 0, "files": [{"path": "../x", "bytes": 0, "rows": 0}]}}},
+            "dataset-invalid",
+        ),
+        (
+            {"tables": {"segments": {"rows": 0, "files": [{"path": "/etc/passwd", "bytes": 0, "rows": 0}]}}},
+            "dataset-invalid",
+        ),
+        ({"tables": {"segments": {"rows": 0, "files": [{"path": "a"}]}}}, "dataset-invalid"),
     ],
 )
 def test_a_broken_manifest(tmp_path, change, code):
@@ -259,13 +270,13 @@ def test_a_broken_manifest(tmp_path, change, code):
     assert caught.value.code == code
 
 
-def test_a_commit_cut_short_is_noticed(tmp_path):
+def test_a_page_of_another_size_is_noticed(tmp_path):
     layout = Layout(tmp_path / "d")
     transaction.prepare(layout)
     commit(layout, [])
-    with layout.table("segments").open("ab") as file:
+    with pages(layout, "segments")[0].open("ab") as file:
         file.write(b"x")
-    with pytest.raises(DatasetError, match="cut short"):
+    with pytest.raises(DatasetError, match=r"dataset\.json says"):
         segtools.open(layout.root)
 
 
@@ -294,7 +305,7 @@ def test_a_moved_dataset_still_opens(tmp_path):
 
 
 def test_repr_says_what_is_there(dataset):
-    assert "5 series, 15 segments, 0 findings" in repr(dataset)
+    assert "5 series, 15 segments, 0 findings, " in repr(dataset)
 
 
 def test_importing_segtools_is_light():
@@ -322,4 +333,4 @@ def test_reading_a_table_needs_no_dicom(root):
 
 def test_the_manifest_lists_all_tables(dataset):
     assert list(dataset.manifest["tables"]) == [table.name for table in DATASET_TABLES]
-    assert all(dataset.table_path(table.name).is_file() for table in DATASET_TABLES)
+    assert all(path.is_file() for table in DATASET_TABLES for path in dataset.table_paths(table.name))

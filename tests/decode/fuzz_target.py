@@ -44,7 +44,10 @@ def corpus() -> dict[str, bytes]:
         "RLE-extended": binary.but(syntax=S.RLE, offsets="extended"),
         "deflated-frames": binary.but(syntax=S.DEFLATED_FRAME),
         "JPEG-2000": SegFactory.of_masks(wide, syntax=S.JPEG_2000),
-        "JPEG-LS": SegFactory.of_masks(wide, syntax=S.JPEG_LS),
+        "JPEG-LS": SegFactory.of_masks(masks((2, 9, 11), (1,)), syntax=S.JPEG_LS),
+        "JPEG-LS-fragments": label_map.but(syntax=S.JPEG_LS, fragments=3),
+        "JPEG-lossless": label_map.but(syntax=S.JPEG_LOSSLESS),
+        "JPEG": fractions.but(syntax=S.JPEG_BASELINE),
         "bare": binary.but(preamble=False, meta=False),
     }
     return {name: seg.build() for name, seg in made.items()}

@@ -226,7 +226,7 @@ def test_croissant_describes_the_tables_that_lie_beside_it(dataset, tmp_path):
     content = json.loads((tmp_path / "out/croissant.json").read_bytes())
     for item in content["distribution"]:
         assert (tmp_path / "out" / item["contentUrl"]).is_file()
-    assert {record["name"] for record in content["recordSet"]} == {"series", "segments", "findings"}
+    assert {record["name"] for record in content["recordSet"]} == {"series", "segments", "findings", "files"}
 
 
 def test_nothing_is_left_behind_when_it_fails(dataset, tmp_path, monkeypatch):

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import cc3d
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from segtools.dataset import transaction
-from segtools.dataset.layout import Layout
+from segtools.dataset.layout import Layout, revision
+from segtools.dataset.pages import REPLACED_PAGES, find_all
+from segtools.dataset.place import FolderPlace
+from segtools.dataset.stage import Stage, stage_rows
+from segtools.dataset.verify import verify
 from segtools.decode.measure import SegmentMeasure
 from segtools.decode.volume import Grid, SegHeader, Segment, SegVolume
 from segtools.finding import Finding
@@ -18,7 +26,7 @@ from segtools.schema import SELECTION
 from segtools.series import SelectedSeries
 from segtools.terminology.concepts import Concept
 from segtools.write.instance import WriteOptions, write_instance
-from segtools.write.rows import series_row
+from segtools.write.rows import file_rows, series_row
 
 ANATOMY = Concept("123037004", "SCT", "Anatomical Structure")
 LIVER = Concept("10200004", "SCT", "Liver")
@@ -108,7 +116,9 @@ def make_measures(volume: SegVolume) -> list[SegmentMeasure]:
     for segment in volume.segments:
         mask = volume.mask(segment.number)
         where = np.argwhere(mask)
-        count = len(where)
+        weight = count = len(where)
+        if segment.number in volume.fractions:
+            weight = volume.fractions[segment.number].sum() / volume.header.max_fractional_value
         box = centroid = share = None
         parts = 0
         if count:
@@ -122,7 +132,7 @@ def make_measures(volume: SegVolume) -> list[SegmentMeasure]:
             SegmentMeasure(
                 number=segment.number,
                 voxel_count=count,
-                volume_ml=count * volume.grid.voxel_volume_ml,
+                volume_ml=weight * volume.grid.voxel_volume_ml,
                 bbox_ijk=box,
                 centroid_ras_mm=centroid,
                 slice_count=len(set(where[:, 0].tolist())),
@@ -144,17 +154,19 @@ def write_part(
     **volume_choices: Any,
 ) -> None:
     """Write and stage `all_series` as one part."""
-    series_rows, segment_rows, finding_rows = [], [], []
+    series_rows, segment_rows, finding_rows, files = [], [], [], []
+    stage = Stage(layout)
     for series in all_series:
         volume = make_volume(series, **volume_choices)
         written = write_instance(
-            layout,
+            stage,
             series,
             volume,
             make_measures(volume),
             source_bytes=1000,
             source_md5=hashlib.md5(series.seg_series_uid.encode()).hexdigest(),
             options=options,
+            revision=revision(f"{series.crdc_series_uuid} {volume_choices}", f"s1 {options}"),
         )
         folder = layout.series_folder(series.collection_id, series.patient_id, series.seg_series_uid)
         series_rows.append(
@@ -169,27 +181,67 @@ def write_part(
         )
         segment_rows += written.segments
         finding_rows += written.findings
-    transaction.stage(layout, part, series_rows, segment_rows, finding_rows)
+        files += file_rows(
+            written.files,
+            seg_series_uid=series.seg_series_uid,
+            seg_sop_uid=volume.header.sop_instance_uid,
+        )
+    stage.rows(
+        part,
+        {"series": series_rows, "segments": segment_rows, "findings": finding_rows, "files": files},
+    )
+
+
+def stage_series(layout: Layout, part: str, rows: list[dict[str, Any]]) -> None:
+    """Stage rows of the series table alone."""
+    stage_rows(layout, part, {"series": rows})
 
 
 def selection(all_series: list[SelectedSeries]) -> pa.Table:
     return SELECTION.from_rows([series.row() for series in all_series])
 
 
-def commit(layout: Layout, all_series: list[SelectedSeries], **changes: Any) -> dict[str, Any]:
+def commit(
+    layout: Layout,
+    all_series: list[SelectedSeries],
+    *,
+    checks: pa.Table | None = None,
+    grace: timedelta = timedelta(0),
+    **changes: Any,
+) -> dict[str, Any]:
+    """Verify, merge and publish what is staged; with the findings of a check, if given."""
     choices: dict[str, Any] = {
-        "cohort": COHORT,
-        "current": selection(all_series),
+        "text": COHORT,
+        "selection": selection(all_series),
         "name": "abdomen",
         "idc_version": 24,
     }
-    return transaction.commit(layout, **choices | changes)
+    place = FolderPlace(layout)
+    base = verify(place, str(layout.root))
+    candidate = transaction.merge(layout, base, transaction.Cohort(**choices | changes))
+    if checks is not None:
+        transaction.record_checks(layout, candidate, checks)
+    transaction.publish(place, candidate, grace)
+    return candidate.manifest
+
+
+def pages(layout: Layout, table: str) -> list[Path]:
+    """The committed pages of a table, in order."""
+    return find_all(layout.root, json.loads(layout.manifest.read_bytes()), [table])[table]
+
+
+def read_rows(layout: Layout, table: str, *columns: str) -> list[tuple[Any, ...]]:
+    """Columns of a committed table, row by row."""
+    names = list(columns)
+    found = pa.concat_tables([pq.ParquetFile(path).read(columns=names) for path in pages(layout, table)])
+    return list(zip(*(found[name].to_pylist() for name in names), strict=True))
 
 
 def tree(layout: Layout) -> dict[str, str]:
-    """SHA-256 of every file of the dataset, by relative path."""
+    """SHA-256 of every file of the dataset, by relative path; not of what is kept for readers of the past."""
     return {
-        path.relative_to(layout.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(layout.root.rglob("*"))
         if path.is_file()
+        and not (name := path.relative_to(layout.root).as_posix()).startswith(("runs/", REPLACED_PAGES))
     }

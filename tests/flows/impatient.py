@@ -21,7 +21,7 @@ def impatient(root: Path) -> None:
         sharded = ShardedRun(
             run, parameters, shard_deployment(process_shard, "idle"), pending_limit_s=0.5, poll_s=0.1
         )
-        sharded.process(run.pending(), 1, lambda _done: None)
+        sharded.process(run.plan(), 1, lambda _done: None)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 
 from flows.cli import COMMANDS
 from flows.settings import load_settings
@@ -233,9 +234,31 @@ def test_parts_are_not_verified(tmp_path: Path) -> None:
 
 
 def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
-    from flows.console import cell
+    hostile = "\x1b[2J\u202ec"  # 8 bytes in UTF-8
 
-    assert "\x1b" not in cell("\x1b[31mred")
+    def edit(ds: Dataset) -> None:
+        ds.SpecificCharacterSet = "ISO_IR 192"
+        ds.SegmentSequence[0].SegmentLabel = "12345678"
+        ds.Manufacturer = "12345678"
+
+    data = SegFactory.of_masks(masks(), edit=edit).build()
+    path = tmp_path / "a\x1b[31m\nerror [none] b.dcm"
+    path.write_bytes(data.replace(b"12345678", hostile.encode()))
+    bad = tmp_path / "c\x9b31m.dcm"
+    bad.write_bytes(b"bad")
+    for arguments in ([path, "--verify"], [path, "--json"], [tmp_path, "-o", tmp_path / "out"], [bad]):
+        ran = idcseg("decode", *arguments)
+        shown = (ran.out + ran.err).replace("\n", "")
+        assert shown
+        assert not [char for char in shown if not char.isprintable()]
+        assert "\nerror [none]" not in ran.err
+    rows = json.loads(idcseg("decode", path, "--json").out)
+    assert rows["segments"][0]["label"] == hostile  # JSON says the same text
+    (table,) = (tmp_path / "out").glob("**/*_dseg.tsv")
+    assert table.read_text().isascii()
+    (sidecar,) = (tmp_path / "out").glob("**/*_dseg.json")
+    assert json.loads(sidecar.read_text())["Manufacturer"] == hostile
+    assert "\u202e" not in sidecar.read_text()
 
 
 # --- datasets -----------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def test_status_of_a_finished_dataset(place: Place) -> None:
 
 def test_status_while_a_run_holds_it(place: Place, tmp_path: Path) -> None:
     with place.run(tmp_path / "dataset") as run:
-        run.process(run.pending()[:2])
+        run.process(run.plan()[:2])
         ran = idcseg("status", tmp_path / "dataset", "--json")
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
@@ -89,7 +89,7 @@ def test_retry_where_the_cohort_named_its_index_relative_to_itself(place: Place,
 
 def test_retry_of_what_was_never_committed(place: Place, tmp_path: Path) -> None:
     with place.run(tmp_path / "dataset") as run:
-        run.process(run.pending())
+        run.process(run.plan())
     ran = idcseg("retry", tmp_path / "dataset", "--direct", "--index", place.index)
     assert ran.code == 2
     assert "never committed" in ran.err

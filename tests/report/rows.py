@@ -38,18 +38,17 @@ def series_row(uid="1.2.3", **values):
 def segment_row(series=None, number=1, **values):
     series = series or series_row()
     uid = series["seg_series_uid"]
-    sop8 = hashlib.sha256(uid.encode()).hexdigest()[:8]
     return {
         **{name: series[name] for name in ("idc_version", "collection_id", "patient_id", "study_uid")},
         "seg_series_uid": uid,
-        "segment_id": f"{sop8}/{number}",
+        "segment_id": f"{uid}/{uid}.1/{number}",
         "seg_sop_uid": f"{uid}.1",
         "segment_number": number,
         "label": "Liver",
         "structure": "liver",
         "color_hex": "#DD8265",
         "layer": 0,
-        "volume_path": f"volumes/{series['collection_id']}/{series['patient_id']}/{uid}/{sop8}_dseg.nii.gz",
+        "volume_path": f"volumes/{series['collection_id']}/{series['patient_id']}/{uid}/{uid}.1_dseg.nii.gz",
         "size_i": 64,
         "size_j": 48,
         "size_k": 20,
@@ -80,15 +79,18 @@ def finding_row(rule="empty-segment", **values):
 def write_dataset(folder, series=(), segments=(), findings=(), **manifest):
     """A dataset folder with these rows and no volumes, opened."""
     entries = {}
-    for table, rows in ((schema.SERIES, series), (schema.SEGMENTS, segments), (schema.FINDINGS, findings)):
-        path = folder / "tables" / f"{table.name}.parquet"
+    given = {schema.SERIES: series, schema.SEGMENTS: segments, schema.FINDINGS: findings}
+    for table in schema.DATASET_TABLES:
+        rows = list(given.get(table, ()))
+        path = folder / "tables" / table.name / "only.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table.from_rows(list(rows)), path)
-        entries[table.name] = {
-            "path": f"tables/{table.name}.parquet",
+        pq.write_table(table.from_rows(rows), path)
+        entry = {
+            "path": f"tables/{table.name}/only.parquet",
             "rows": len(rows),
             "bytes": path.stat().st_size,
         }
+        entries[table.name] = {"rows": len(rows), "files": [entry]}
     content = {"format_version": schema.FORMAT_VERSION, "tables": entries} | manifest
     (folder / "dataset.json").write_text(json.dumps(content))
     return open_dataset(folder)

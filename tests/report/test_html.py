@@ -205,7 +205,7 @@ def test_long_lists_are_cut_and_say_so(dataset):
     row = series_row()
     segments = [segment_row(row, n, structure=f"s{n:03}") for n in range(MAXIMUM_ROWS + 30)]
     seen = Page(page("x", summarize(dataset(series=[row], segments=segments)), limits=Limits(structures=50)))
-    assert f"… and {MAXIMUM_ROWS - 20} more, in tables/segments.parquet ." in seen.words
+    assert f"… and {MAXIMUM_ROWS - 20} more, in tables/segments ." in seen.words
     assert "s049" in seen.words
     assert "s050" not in seen.words
 

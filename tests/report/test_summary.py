@@ -152,7 +152,7 @@ def test_a_path_is_never_a_pattern(tmp_path, name):
 
 def test_a_table_that_is_no_table(dataset):
     opened = dataset(series=[series_row()])
-    opened.table_path("segments").write_bytes(b"PAR1 nothing")
+    opened.table_paths("segments")[0].write_bytes(b"PAR1 nothing")
     with pytest.raises(DatasetError) as caught:
         summarize(opened)
     assert caught.value.code == "dataset-invalid"
@@ -160,6 +160,6 @@ def test_a_table_that_is_no_table(dataset):
 
 def test_a_table_that_lacks_a_column(dataset):
     opened = dataset(series=[series_row()])
-    pq.write_table(pa.table({"seg_series_uid": ["1.2.3"]}), opened.table_path("segments"))
+    pq.write_table(pa.table({"seg_series_uid": ["1.2.3"]}), opened.table_paths("segments")[0])
     with pytest.raises(DatasetError, match="structure"):
         summarize(opened)

@@ -13,7 +13,7 @@ import segtools
 from flows.s3_endpoint import serve_folder
 from segtools.check import audit
 from segtools.dataset import bucket_lock
-from segtools.dataset.bucket_storage import BucketHome
+from segtools.dataset.bucket_home import BucketHome
 from segtools.errors import (
     DatasetError,
     EnvironmentProblem,
@@ -113,10 +113,10 @@ def test_what_changed_waits_for_the_commit(place, gate, home, tmp_path):
     place.file(2).unlink()
     place.reindex()
     with place.run(home) as run:
-        run.process(run.pending())
+        run.process(run.plan())
         now = content(stored(gate, home))
         assert {name: now.get(name) for name in before} == before
-        assert any("/.staging/volumes/" in name for name in now)
+        assert sum("/1.2.3.0/" in name and name.endswith(".nii.gz") for name in now) == 2
         with segtools.open(home.name, home.bucket.options) as opened:
             assert set(audit(opened)["rule"].to_pylist()) == {"undeclared-file"}  # of the new series
     status = status_of(home, tmp_path)
@@ -136,7 +136,7 @@ def test_a_write_that_stays_the_same_is_not_waiting(place, gate, home):
     before = content(stored(gate, home))
     with place.run(home) as run:
         gate.open()
-        run.process(run.pending())
+        run.process(run.plan())
     assert not [path for path in puts(gate) if path.endswith(".nii.gz")]
     assert {name for name in content(stored(gate, home)) if "volumes/" in name} == {
         name for name in before if "volumes/" in name
@@ -188,8 +188,7 @@ def reads_or_says_so(home):
 def test_shards_share_nothing_but_the_bucket(place, gate, home, tmp_path):
     complete(place.run(tmp_path / "folder"))
     with place.run(home) as run:
-        names = shards.plan(run.layout, run.pending(), 2, "run")
-        home.send(run.layout, *run.layout.shards.iterdir())
+        names = shards.plan(run.view, run.plan(), 2, "run")
         for name in names:
             there = place.run(
                 BucketHome(home.name, home.bucket.options), pipeline=PipelineOptions(tmp_path / name)
@@ -197,12 +196,11 @@ def test_shards_share_nothing_but_the_bucket(place, gate, home, tmp_path):
             assert shards.process(there, name, 1, run.job.run, run.job.settings_hash) == 2
             again = place.run(home, pipeline=PipelineOptions(tmp_path / name))
             assert shards.process(again, name, 2, run.job.run, run.job.settings_hash) == 0
-        home.bring(run.layout, run.layout.ledger)
-        assert shards.recorded(run.layout, "run") == 4
-        shards.clear(run.layout)
-        run.commit()
+        assert shards.recorded(run.view, "run") == 4
+        shards.clear(run.claim)
         run.check()
         run.report()
+        run.commit()
     assert content(stored(gate, home)) == content(tmp_path / "folder")
     assert not list((stored(gate, home) / "runs").glob("shards/*"))
 
@@ -215,7 +213,7 @@ def test_a_second_run_is_refused(place, gate, home, knows_conditions):
             pass
         assert caught.value.code == "dataset-locked"
         assert home.holder()["pid"] == os.getpid()
-        run.process(run.pending())
+        run.process(run.plan())
         run.commit()
     assert home.holder() is None
     assert not (stored(gate, home) / ".lock").exists()
@@ -240,7 +238,7 @@ def test_two_that_start_at_once(gate, home, knows_conditions, monkeypatch):
 
     monkeypatch.setattr(Bucket, "create", second)
     monkeypatch.setattr(bucket_lock.time, "sleep", pause)
-    with pytest.raises(DatasetError, match="elsewhere"), home.locked(None):
+    with pytest.raises(DatasetError, match="elsewhere"), home._locked(None):
         pass
     assert len(pauses) == (not knows_conditions)
     assert home.bucket.get_bytes(bucket_lock.KEY) == theirs
@@ -254,12 +252,12 @@ def test_the_lock_of_the_dead(gate, home):
     mine = bucket_lock.myself()
     for dead in ({"pid": child}, {"token": "of a container before this one"}):
         home.bucket.put(bucket_lock.KEY, json.dumps(mine | dead).encode())
-        with home.locked(None):
+        with home._locked(None):
             assert home.holder()["pid"] == os.getpid()
         assert home.holder() is None
     for text in (json.dumps(mine | {"host": "elsewhere"}), "no lock of ours"):
         home.bucket.put(bucket_lock.KEY, text.encode())
-        with pytest.raises(DatasetError) as caught, home.locked(None):
+        with pytest.raises(DatasetError) as caught, home._locked(None):
             pass
         assert caught.value.code == "dataset-locked"
 
@@ -294,12 +292,12 @@ def test_reading_from_the_bucket(place, gate, home, tmp_path):
 def test_a_table_replaced_meanwhile_is_told(place, gate, home):
     complete(place.run(home))
     with segtools.open(home.name, home.bucket.options) as opened:
-        key = "tables/segments.parquet"
+        key = opened.manifest["tables"]["segments"]["files"][0]["path"]
         home.bucket.put(key, home.bucket.get_bytes(key) + b"more")
-        with pytest.raises(DatasetError, match="replaced while") as caught:
+        with pytest.raises(DatasetError, match=r"dataset\.json says") as caught:
             opened.segments()
     assert caught.value.code == "dataset-invalid"
-    with pytest.raises(DatasetError, match="cut short"):
+    with pytest.raises(DatasetError, match=r"dataset\.json says"):
         segtools.open(home.name, home.bucket.options)
 
 

@@ -35,7 +35,7 @@ def place(tmp_path):
 def todo(run):
     """SeriesInstanceUIDs that a run would work on."""
     with run:
-        return {one.seg_series_uid for one in run.pending()}
+        return {one.seg_series_uid for one in run.plan()}
 
 
 def series(dataset, *columns):
@@ -98,10 +98,8 @@ def test_a_dropped_series_is_a_tombstone(place, tmp_path):
 
 def complete_without_selecting(run):
     with run:
-        run.process(run.pending())
+        run.process(run.plan())
         run.commit()
-        run.check()
-        run.report()
 
 
 def test_settings_that_matter_decode_again(place, tmp_path):
@@ -143,7 +141,7 @@ def test_a_cohort_that_shrinks_and_grows(place, tmp_path):
 def test_volumes_of_a_killed_run_that_nobody_wants_go(place, tmp_path):
     dataset = tmp_path / "dataset"
     with place.run(dataset) as killed:
-        killed.process(killed.pending())
+        killed.process(killed.plan())
     for part in Layout(dataset).staging.glob("*.parquet"):
         part.unlink()  # as if it had not come to that
     complete(place.run(dataset, cohort=COHORT + "patients: [P1]\n"))
@@ -171,7 +169,7 @@ def test_settings_changed_before_the_commit(place, tmp_path):
     """What an abandoned run staged under other settings does not count, whatever the clock said then."""
     dataset = tmp_path / "dataset"
     with place.run(dataset) as abandoned:
-        abandoned.process(abandoned.pending())
+        abandoned.process(abandoned.plan())
     for path in Layout(dataset).staging.glob("*"):
         os.utime(path, (4e9, 4e9))
     complete(place.run(dataset, compression_level=2))
@@ -182,7 +180,7 @@ def test_settings_changed_before_the_commit(place, tmp_path):
 def test_an_abandoned_run_is_continued(place, tmp_path):
     dataset = tmp_path / "dataset"
     with place.run(dataset) as abandoned:
-        abandoned.process(abandoned.pending()[:2])
+        abandoned.process(abandoned.plan()[:2])
     status = status_of(dataset)
     assert (status.state, status.staged_series, status.pending_series) == ("interrupted", 2, 2)
     run = place.run(dataset)
@@ -205,7 +203,7 @@ def test_a_second_run_is_refused_and_disturbs_nothing(place, tmp_path):
         assert caught.value.attrs["holder"]["pid"] == os.getpid()
         assert half_written.exists()
         assert status_of(dataset).state == "running"
-        first.process(first.pending())
+        first.process(first.plan())
         status = status_of(dataset)
         assert (status.state, status.staged_series, status.pending_series) == ("running", 4, 0)
         assert status.rate_bytes_s > 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from segtools.dataset.layout import Layout
+from segtools.dataset.stage import Stage
 from segtools.decode.geometry.source_grid import SourceGrid
 from segtools.run.process import Job, process_series
 from segtools.series import FetchedSeries
@@ -28,7 +29,9 @@ def run(tmp_path):
         path.write_bytes(seg.build())
         series = replace(make_series(), source_series_uid=source)
         job = Job("0" * 8, source_grids=grids)
-        return process_series(FetchedSeries(series, (path,), ("0" * 32,)), job, Layout(tmp_path / "dataset"))
+        return process_series(
+            FetchedSeries(series, (path,), ("0" * 32,)), job, Stage(Layout(tmp_path / "dataset"))
+        )
 
     return process
 

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segtools.dataset.home import View
 from segtools.dataset.layout import Layout
+from segtools.dataset.place import FolderPlace
 from segtools.errors import DatasetError
 from segtools.run import shards
 from segtools.run.ledger import Ledger, Outcome
@@ -45,11 +47,15 @@ def test_divide(sizes: list[int], count: int) -> None:
     assert [set(items) for items in again] == [set(items) for items in lists]
 
 
+def view_of(folder: Path) -> View:
+    return View(str(folder), FolderPlace(Layout(folder)))
+
+
 def test_a_plan_is_read_back_whole(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
+    view = view_of(tmp_path)
     series = [made(number, 1000 - number) for number in range(7)]
-    names = shards.plan(layout, series, 3, "abcd0123")
-    back = [one for name in names for one in shards.planned(layout, name)]
+    names = shards.plan(view, series, 3, "abcd0123")
+    back = [one for name in names for one in shards.planned(view, name)]
     assert sorted(back, key=lambda one: one.seg_series_uid) == series
     assert {one.seg_series_uid: one.objects for one in back} == {
         one.seg_series_uid: one.objects for one in series
@@ -57,24 +63,25 @@ def test_a_plan_is_read_back_whole(tmp_path: Path) -> None:
 
 
 def test_what_any_attempt_recorded_is_not_repeated(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
-    first, second = shards.plan(layout, [made(number, 10) for number in range(6)], 2, "run")
-    mine = shards.planned(layout, first)
+    view = view_of(tmp_path)
+    layout = view.layout
+    first, second = shards.plan(view, [made(number, 10) for number in range(6)], 2, "run")
+    mine = shards.planned(view, first)
     for attempt, one in enumerate(mine[:2], start=1):
         with Ledger(layout.ledger, f"shard-{first}-{attempt:02d}") as ledger:
             ledger.append([recorded(one)])
     with Ledger(layout.ledger, "shard-earlier-001-01") as ledger:
         ledger.append([recorded(mine[2])])  # of another run: it counts for nothing here
-    assert shards.remaining(layout, first) == mine[2:]
-    assert len(shards.remaining(layout, second)) == 3
-    assert shards.recorded(layout, "run") == 2
-    shards.clear(layout)
+    assert shards.remaining(view, first) == mine[2:]
+    assert len(shards.remaining(view, second)) == 3
+    assert shards.recorded(view, "run") == 2
+    shards.clear(view)
     assert not list(layout.shards.glob("*"))
     assert [path.name for path in sorted(layout.ledger.glob("shard-*"))] == []
 
 
 def test_a_plan_that_is_not_there_says_where_it_should_be(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
-        shards.planned(Layout(tmp_path), "run-001")
+        shards.planned(view_of(tmp_path), "run-001")
     assert caught.value.code == "dataset-invalid"
     assert "same path on every machine" in str(caught.value)

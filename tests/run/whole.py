@@ -10,13 +10,15 @@ import sys
 import traceback
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flows.run_factory import run_stages
-from segtools.dataset.storage import FolderHome
+from segtools.dataset.home import FolderHome
+from segtools.dataset.pages import REPLACED_PAGES
 from segtools.errors import EnvironmentProblem, WriteError
 from segtools.index import build_index
 from segtools.objectstore.s5cmd import FetchOptions
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-    from segtools.dataset.storage import Home
+    from segtools.dataset.home import Home
     from segtools.report.summary import Summary
     from segtools.run.executors.base import Kind
     from segtools.run.status import Status
@@ -103,6 +105,7 @@ class Place:
             fetch=FetchOptions(endpoint=endpoint, attempts=2, backoff_s=0.01),
             executor=ExecutorOptions(kind, workers=2),
             batch_series=2,
+            grace=timedelta(0),
         )
         home = FolderHome(dataset) if isinstance(dataset, Path) else dataset
         return CohortRun(spec, cohort, home, replace(config, **changes), retry)
@@ -123,7 +126,7 @@ def content(dataset: Path) -> dict[str, str]:
         name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(dataset.rglob("*"))
         if path.is_file()
-        and not (name := path.relative_to(dataset).as_posix()).startswith(("runs/", ".lock"))
+        and not (name := path.relative_to(dataset).as_posix()).startswith(("runs/", ".lock", REPLACED_PAGES))
     }
 
 

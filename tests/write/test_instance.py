@@ -9,7 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from segtools.dataset.layout import FlatLayout, sop8
+from segtools.dataset.layout import FlatLayout
+from segtools.dataset.stage import Stage, StoredFile
 from segtools.errors import CorruptSegError, EnvironmentProblem, WriteError
 from segtools.finding import Finding
 from segtools.nifti.reader import read
@@ -21,7 +22,7 @@ from tests.factories.dataset import make_measures, make_series, make_volume
 
 def write(layout, series, volume, **options):
     return write_instance(
-        layout,
+        Stage(layout),
         series,
         volume,
         make_measures(volume),
@@ -37,15 +38,15 @@ def series():
 
 
 def names(written):
-    return sorted(path.rpartition("/")[2] for path, _ in written.files)
+    return sorted(file.path.rpartition("/")[2] for file in written.files)
 
 
 def test_one_layer(layout, series):
     volume = make_volume(series)
     written = write(layout, series, volume)
-    stem = sop8(volume.header.sop_instance_uid)
+    stem = volume.header.sop_instance_uid
     assert names(written) == [f"{stem}_dseg.json", f"{stem}_dseg.nii.gz", f"{stem}_dseg.tsv"]
-    assert all(layout.absolute(path).stat().st_size == size for path, size in written.files)
+    assert all(layout.absolute(file.path).stat().st_size == file.size_bytes for file in written.files)
     image = nib.load(layout.absolute(written.segments[0]["volume_path"]))
     np.testing.assert_array_equal(np.asanyarray(image.dataobj).T, volume.layers[0])
     np.testing.assert_allclose(image.affine, volume.grid.affine_ras, rtol=1e-6, atol=1e-4)
@@ -59,7 +60,7 @@ def test_rows_are_the_declared_ones(layout, series):
     assert SEGMENTS.from_rows(written.segments).num_rows == 3
     assert FINDINGS.from_rows(written.findings).num_rows == 1
     liver, kidney, empty = written.segments
-    assert liver["segment_id"] == f"{sop8(liver['seg_sop_uid'])}/1"
+    assert liver["segment_id"] == f"{series.seg_series_uid}/{liver['seg_sop_uid']}/1"
     assert (liver["structure"], kidney["structure"], empty["structure"]) == (
         "liver",
         "kidney_left",
@@ -86,7 +87,7 @@ def test_an_empty_segment_has_zero_voxels_and_no_box(layout, series):
 def test_overlap_is_layers_and_no_plain_dseg(layout, series):
     volume = make_volume(series, layers=2)
     written = write(layout, series, volume)
-    stem = sop8(volume.header.sop_instance_uid)
+    stem = volume.header.sop_instance_uid
     assert f"{stem}_dseg.nii.gz" not in names(written)
     assert f"{stem}_desc-layer1_dseg.nii.gz" in names(written)
     kidney = written.segments[1]
@@ -131,7 +132,7 @@ def test_files_of_an_earlier_writing_go_where_there_is_no_commit(tmp_path, serie
 def test_sidecars(layout, series):
     volume = make_volume(series, findings=(Finding("segments-overlap", "they do"),))
     written = write(layout, series, volume)
-    by_end = {path.rpartition(".")[2]: layout.absolute(path) for path, _ in written.files}
+    by_end = {path.rpartition(".")[2]: layout.absolute(path) for path, *_ in written.files}
     described = json.loads(by_end["json"].read_text())
     assert described["SOPInstanceUID"] == volume.header.sop_instance_uid
     assert described["GeneratedBy"][0]["Name"] == "segtools"
@@ -148,16 +149,16 @@ def test_sidecars(layout, series):
 
 def test_writing_twice_gives_the_same_bytes(layout, series):
     first = write(layout, series, make_volume(series))
-    contents = [layout.absolute(path).read_bytes() for path, _ in first.files]
+    contents = [layout.absolute(path).read_bytes() for path, *_ in first.files]
     second = write(layout, series, make_volume(series))
     assert first == second
-    assert contents == [layout.absolute(path).read_bytes() for path, _ in second.files]
+    assert contents == [layout.absolute(path).read_bytes() for path, *_ in second.files]
 
 
 def test_no_stranger_leaves_the_dataset(layout):
     series = make_series(patient_id="../../etc", collection_id="/root", seg_series_uid="..")
     written = write(layout, series, make_volume(series))
-    assert all(layout.absolute(path).resolve().is_relative_to(layout.volumes) for path, _ in written.files)
+    assert all(layout.absolute(path).resolve().is_relative_to(layout.volumes) for path, *_ in written.files)
     assert written.segments[0]["patient_id"] == "../../etc"
 
 
@@ -179,7 +180,7 @@ def test_series_row(series):
         series,
         segments=[{}] * 3,
         findings=[finding],
-        files=[("a/b.nii.gz", 10), ("a/b.json", 5)],
+        files=[StoredFile("a/b.nii.gz", 10, "0" * 64), StoredFile("a/b.json", 5, "1" * 64)],
         settings_hash="s",
         folder="a",
     )

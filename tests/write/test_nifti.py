@@ -216,3 +216,43 @@ def _file(content):
     import io
 
     return io.BytesIO(content)
+
+
+def claiming(path, array, *, shape, padding):
+    """A file of `array` whose header names another shape, with bytes behind its gzip stream."""
+    write_volume(path, array, np.eye(4))
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[40:56] = np.array([3, *reversed(shape), 1, 1, 1, 1], "<i2").tobytes()
+    path.write_bytes(gzip.compress(bytes(content)) + bytes(padding))
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused(tmp_path, label_map):
+    path = tmp_path / "a.nii.gz"
+    claiming(path, label_map, shape=(1100, 1024, 1024), padding=2 << 20)
+    with pytest.raises(DatasetError, match="would unpack to") as caught:
+        read(path)
+    assert caught.value.code == "memory-limit"
+    claiming(path, label_map, shape=(20, 30, 40), padding=4096)
+    with pytest.raises(DatasetError, match="24000; 10000 are allowed"):
+        read(path, max_bytes=10_000)
+
+
+def test_another_shape_than_asked_for_is_refused_before_unpacking(tmp_path, label_map):
+    path = tmp_path / "a.nii.gz"
+    write_volume(path, label_map, np.eye(4))
+    np.testing.assert_array_equal(read(path, shape=label_map.shape).array, label_map)
+    with pytest.raises(DatasetError, match="the tables say") as caught:
+        read(path, shape=(1, *label_map.shape[1:]))
+    assert caught.value.code == "dataset-invalid"
+
+
+@pytest.mark.parametrize("offset", [np.nan, np.inf, -np.inf, 1e30])
+def test_no_place_for_voxels(tmp_path, label_map, offset):
+    path = tmp_path / "a.nii"
+    write_volume(tmp_path / "a.nii.gz", label_map, np.eye(4))
+    content = bytearray(gzip.decompress((tmp_path / "a.nii.gz").read_bytes()))
+    content[108:112] = np.float32(offset).tobytes()
+    path.write_bytes(content)
+    with pytest.raises(DatasetError) as caught:
+        read(path)
+    assert caught.value.code == "dataset-invalid"

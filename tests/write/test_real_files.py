@@ -12,12 +12,12 @@ import pytest
 
 import segtools
 from segtools.check import audit, check_catalog
-from segtools.dataset import transaction
+from segtools.dataset.stage import Stage
 from segtools.decode import read
 from segtools.decode.measure import measure
 from segtools.errors import SegError
 from segtools.write.instance import WriteOptions, write_instance
-from segtools.write.rows import series_row
+from segtools.write.rows import file_rows, series_row
 from tests.factories.dataset import commit, make_series
 
 FOLDER = Path(os.environ.get("IDCSEG_REAL_DATA") or Path(__file__).parents[2].parent / "shared/data/seg")
@@ -30,7 +30,9 @@ def test_every_readable_file_comes_back_voxel_by_voxel(layout):
     if not paths:
         pytest.skip("no folder of real SEG files (IDCSEG_REAL_DATA)")
     seen: set[str] = set()
-    volumes, chosen, series_rows, segment_rows, finding_rows = {}, [], [], [], []
+    volumes, chosen = {}, []
+    rows = {"series": [], "segments": [], "findings": [], "files": []}
+    stage = Stage(layout)
     for number, path in enumerate(paths):
         content = path.read_bytes()
         try:
@@ -42,7 +44,7 @@ def test_every_readable_file_comes_back_voxel_by_voxel(layout):
         seen.add(volume.header.sop_instance_uid)
         series = make_series(number, patient_id=volume.header.patient_id or "none")
         written = write_instance(
-            layout,
+            stage,
             series,
             volume,
             measure(volume),
@@ -52,7 +54,7 @@ def test_every_readable_file_comes_back_voxel_by_voxel(layout):
         )
         folder = layout.series_folder(series.collection_id, series.patient_id, series.seg_series_uid)
         chosen.append(series)
-        series_rows.append(
+        rows["series"].append(
             series_row(
                 series,
                 segments=written.segments,
@@ -62,11 +64,16 @@ def test_every_readable_file_comes_back_voxel_by_voxel(layout):
                 folder=folder,
             )
         )
-        segment_rows += written.segments
-        finding_rows += written.findings
+        rows["segments"] += written.segments
+        rows["findings"] += written.findings
+        rows["files"] += file_rows(
+            written.files,
+            seg_series_uid=series.seg_series_uid,
+            seg_sop_uid=volume.header.sop_instance_uid,
+        )
         volumes[series.seg_series_uid] = volume
     assert len(volumes) > 5
-    transaction.stage(layout, "real", series_rows, segment_rows, finding_rows)
+    stage.rows("real", rows)
     commit(layout, chosen)
     with segtools.open(layout.root) as dataset:
         rows = dataset.segments().to_pylist()

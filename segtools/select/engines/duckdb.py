@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from segtools import schema
+from segtools.database import hide_progress
 from segtools.errors import QueryError, SelectError
 from segtools.select.engines import mirror as mirrors
 from segtools.select.engines import schema_drift
@@ -298,7 +299,7 @@ class _Opening:
     def _lock(self) -> None:
         """From here on SQL reads the sources' folders and nothing else: a user's query is a stranger's."""
         folders = sorted(str(folder) for folder in self.folders)
-        self.connection.execute("SET enable_progress_bar = false")
+        hide_progress(self.connection)
         self.connection.execute("SET allowed_directories = ?", [folders])
         self.connection.execute("SET enable_external_access = false")
         self.connection.execute("SET lock_configuration = true")

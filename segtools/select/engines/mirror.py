@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from segtools import schema
+from segtools.bounded_json import load_json
 from segtools.errors import EnvironmentProblem, FetchError, SegtoolsError, SelectError, Transient
 from segtools.files import TEMPORARY_PREFIX, write_bytes, write_error
 from segtools.objectstore.s5cmd import FetchOptions, S5cmd
@@ -153,7 +154,7 @@ def _folder(root: Path, idc_version: int) -> Path:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / MANIFEST).read_bytes()))
+    return dict(load_json((folder / MANIFEST).read_bytes()))
 
 
 def _damage(folder: Path) -> str | None:

@@ -11,6 +11,7 @@ import pytest
 import segtools
 from segtools.dataset import transaction
 from segtools.dataset.layout import Layout
+from segtools.dataset.stage import known_series
 from segtools.errors import DatasetError
 from tests.factories.dataset import commit, make_series, tree, write_part
 
@@ -24,7 +25,7 @@ NEW = [make_series(2, crdc_series_uuid="uuid-2b"), make_series(3)]
 def run(layout):
     """The second run on the folder: series 1 is gone, 2 has changed, 3 is new."""
     transaction.prepare(layout)
-    known = transaction.done(layout)
+    known = known_series(layout, json.loads(layout.manifest.read_bytes()))
     todo = [
         series for series in NEW if known.get(series.seg_series_uid, (None,))[0] != series.crdc_series_uuid
     ]

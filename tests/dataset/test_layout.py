@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtools.dataset.layout import Layout, sop8, volume_name
+from segtools.dataset.layout import Layout, revision, volume_name
 from segtools.files import MAX_COMPONENT, component
 
 _SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
@@ -63,8 +62,10 @@ def test_same_patient_in_two_collections_has_two_folders():
     assert layout.series_folder("a", "P1", "1.2") != layout.series_folder("b", "P1", "1.2")
 
 
-def test_sop8_is_the_start_of_sha256():
-    assert sop8("1.2.3") == hashlib.sha256(b"1.2.3").hexdigest()[:8]
+def test_versions_and_settings_have_revisions_of_their_own():
+    found = {revision(uuid, settings) for uuid in ("a", "ab", "") for settings in ("b", "", "bb")}
+    assert len(found) == 9
+    assert all(re.fullmatch(r"[0-9a-f]{16}", one) for one in found)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,8 @@ def test_sop8_is_the_start_of_sha256():
     ],
 )
 def test_volume_names(kind, entities, name):
-    assert volume_name("1.2.3", kind, **entities) == sop8("1.2.3") + name
+    assert volume_name("1.2.3", kind, **entities) == "1.2.3" + name
+    assert volume_name("1.2.3", kind, revision="0f", **entities) == "1.2.3_rev-0f" + name
 
 
 def test_a_part_without_its_series_table_is_none(tmp_path):

@@ -8,13 +8,13 @@ import os
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import segtools
 from segtools.dataset import transaction
 from segtools.dataset.layout import Layout
+from segtools.dataset.stage import known_series, next_run, part_id
 from segtools.errors import CorruptSegError, DatasetError
 from segtools.finding import Finding
 from segtools.schema import DATASET_TABLES, FINDINGS, SEGMENTS, SERIES
@@ -23,7 +23,10 @@ from tests.factories.dataset import (
     COHORT,
     commit,
     make_series,
+    pages,
+    read_rows,
     selection,
+    stage_series,
     tree,
     write_part,
 )
@@ -37,12 +40,18 @@ def three():
 def stage_failed(layout, series, part, settings_hash="s1"):
     error = CorruptSegError("truncated", "PixelData ends early.")
     row = series_row(series, segments=[], findings=[], files=[], settings_hash=settings_hash, error=error)
-    transaction.stage(layout, part, [row], [], [])
+    stage_series(layout, part, [row])
 
 
-def rows(layout, table, *columns):
-    found = pq.read_table(layout.table(table), columns=list(columns))
-    return list(zip(*(found[name].to_pylist() for name in columns), strict=True))
+def known(layout):
+    """What committed and staged series a run would find."""
+    manifest = json.loads(layout.manifest.read_bytes()) if layout.manifest.exists() else None
+    return known_series(layout, manifest)
+
+
+def series_row_of(layout, number):
+    """The whole row of a committed series."""
+    return pq.ParquetFile(pages(layout, "series")[0]).read().to_pylist()[number]
 
 
 def test_a_commit_is_complete_and_described_by_its_manifest(layout, three):
@@ -51,10 +60,12 @@ def test_a_commit_is_complete_and_described_by_its_manifest(layout, three):
     assert manifest == json.loads(layout.manifest.read_text())
     for table in DATASET_TABLES:
         entry = manifest["tables"][table.name]
-        content = layout.absolute(entry["path"]).read_bytes()
-        assert entry["bytes"] == len(content)
-        assert entry["sha256"] == hashlib.sha256(content).hexdigest()
-        assert entry["rows"] == pq.read_metadata(layout.table(table.name)).num_rows
+        (page,) = entry["files"]
+        content = layout.absolute(page["path"]).read_bytes()
+        assert page["bytes"] == len(content)
+        assert page["sha256"] == hashlib.sha256(content).hexdigest()
+        assert page["sha256"].startswith(page["path"].rpartition("/")[2].removesuffix(".parquet"))
+        assert entry["rows"] == page["rows"] == pq.read_metadata(layout.absolute(page["path"])).num_rows
     assert manifest["tables"]["segments"]["rows"] == 9
     assert manifest["cohort_sha256"] == hashlib.sha256(COHORT.encode()).hexdigest()
     assert manifest["provenance"] == {"settings": {"grid": "seg"}}
@@ -66,12 +77,12 @@ def test_tables_have_the_declared_schema_and_order(layout, three):
     write_part(layout, three[::-1])
     commit(layout, three)
     for table in DATASET_TABLES:
-        schema = pq.read_schema(layout.table(table.name))
+        schema = pq.read_schema(pages(layout, table.name)[0])
         assert schema.remove_metadata().equals(table.arrow.remove_metadata())
         assert all(
             schema.field(c.name).metadata[b"description"] == c.description.encode() for c in table.columns
         )
-    keys = rows(layout, "segments", *SEGMENTS.order)
+    keys = read_rows(layout, "segments", *SEGMENTS.order)
     assert keys == sorted(keys)
 
 
@@ -80,7 +91,7 @@ def test_duckdb_reads_the_tables(layout, three):
     commit(layout, three)
     found = duckdb.execute(
         "SELECT structure, count(*), sum(voxel_count) FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",
-        [str(layout.table("segments"))],
+        [str(layout.table("segments") / "*.parquet")],
     ).fetchall()
     assert found == [("kidney_left", 3, 12), ("kidney_right", 3, 0), ("liver", 3, 57)]
 
@@ -123,28 +134,28 @@ def test_committing_again_changes_nothing(layout, three):
 def test_the_newest_part_wins(layout, three):
     write_part(layout, three)
     stage_failed(layout, three[1], "z-failed")
-    assert transaction.done(layout)[three[1].seg_series_uid].status == "failed"
+    assert known(layout)[three[1].seg_series_uid].status == "failed"
     commit(layout, three)
-    assert dict(rows(layout, "series", "seg_series_uid", "status"))[three[1].seg_series_uid] == "failed"
-    assert len(rows(layout, "segments", "segment_id")) == 6
+    assert dict(read_rows(layout, "series", "seg_series_uid", "status"))[three[1].seg_series_uid] == "failed"
+    assert len(read_rows(layout, "segments", "segment_id")) == 6
     write_part(layout, three[1:2], "a-retry")
     commit(layout, three)
-    assert {status for (status,) in rows(layout, "series", "status")} == {"ok"}
-    assert len(rows(layout, "segments", "segment_id")) == 9
+    assert {status for (status,) in read_rows(layout, "series", "status")} == {"ok"}
+    assert len(read_rows(layout, "segments", "segment_id")) == 9
 
 
 def test_the_later_run_wins_whatever_the_clock_says(layout, three):
-    stage_failed(layout, three[0], transaction.part_id(transaction.next_run(layout), "ffff"))
-    stage_failed(layout, three[0], transaction.part_id(1, "0000", is_last_word=True), settings_hash="s0")
-    assert transaction.done(layout)[three[0].seg_series_uid].settings_hash == "s0"
-    assert transaction.next_run(layout) == 2
-    write_part(layout, three, transaction.part_id(2, "0000"))
+    stage_failed(layout, three[0], part_id(next_run(layout), "ffff"))
+    stage_failed(layout, three[0], part_id(1, "0000", is_last_word=True), settings_hash="s0")
+    assert known(layout)[three[0].seg_series_uid].settings_hash == "s0"
+    assert next_run(layout) == 2
+    write_part(layout, three, part_id(2, "0000"))
     for path in layout.staging.glob("*.parquet"):  # the later one looks older
         os.utime(path, (9e8, 9e8) if path.name.startswith("000002") else None)
-    assert transaction.done(layout)[three[0].seg_series_uid].status == "ok"
+    assert known(layout)[three[0].seg_series_uid].status == "ok"
     commit(layout, three)
-    assert {status for (status,) in rows(layout, "series", "status")} == {"ok"}
-    assert transaction.next_run(layout) == 1
+    assert {status for (status,) in read_rows(layout, "series", "status")} == {"ok"}
+    assert next_run(layout) == 1
 
 
 def test_readers_of_the_last_commit_are_not_misled(layout, three):
@@ -184,7 +195,7 @@ def test_a_change_taken_back_before_the_commit_leaves_no_trace(layout, three):
 def test_nothing_new_writes_nothing(layout, three):
     write_part(layout, three)
     commit(layout, three)
-    transaction.record_checks(layout, FINDINGS.empty())
+    commit(layout, three, checks=FINDINGS.empty())
     stamps = {path: path.stat().st_mtime_ns for path in layout.root.rglob("*") if path.is_file()}
     manifest = commit(layout, three[::-1])
     assert manifest["is_checked"]
@@ -196,31 +207,31 @@ def test_done_knows_committed_and_staged(layout, three):
     write_part(layout, three[:2])
     commit(layout, three[:2])
     stage_failed(layout, three[2], "later", settings_hash="s2")
-    known = transaction.done(layout)
-    assert known[three[0].seg_series_uid] == ("uuid-1", "s1", "ok", None)
-    assert known[three[2].seg_series_uid] == ("uuid-3", "s2", "failed", "truncated")
+    found = known(layout)
+    assert found[three[0].seg_series_uid] == ("uuid-1", "s1", "ok", None)
+    assert found[three[2].seg_series_uid] == ("uuid-3", "s2", "failed", "truncated")
 
 
 def test_a_dropped_series_is_retired(layout, three):
     write_part(layout, three, findings=(Finding("spacing-assumed", "no spacing"),))
     commit(layout, three)
     folder = layout.absolute(
-        dict(rows(layout, "series", "seg_series_uid", "local_path"))[three[1].seg_series_uid]
+        dict(read_rows(layout, "series", "seg_series_uid", "local_path"))[three[1].seg_series_uid]
     )
     assert folder.is_dir()
     kept = [three[0], three[2]]
     commit(layout, kept, idc_version=25)
     commit(layout, kept, idc_version=26)
-    row = pq.read_table(layout.table("series")).to_pylist()[1]
+    row = series_row_of(layout, 1)
     assert (row["status"], row["retired_idc_version"], row["local_path"]) == ("retired", 25, None)
     assert not folder.exists()
-    assert three[1].seg_series_uid not in {uid for (uid,) in rows(layout, "segments", "seg_series_uid")}
-    assert len(rows(layout, "findings", "finding_id")) == 2
-    assert three[1].seg_series_uid not in transaction.done(layout)
+    assert three[1].seg_series_uid not in {uid for (uid,) in read_rows(layout, "segments", "seg_series_uid")}
+    assert len(read_rows(layout, "findings", "finding_id")) == 2
+    assert three[1].seg_series_uid not in known(layout)
 
     write_part(layout, three[1:2], "back")
     commit(layout, three, idc_version=27)
-    row = pq.read_table(layout.table("series")).to_pylist()[1]
+    row = series_row_of(layout, 1)
     assert (row["status"], row["retired_idc_version"]) == ("ok", None)
     assert folder.is_dir()
 
@@ -230,7 +241,7 @@ def test_an_own_archive_has_no_release(layout):
     write_part(layout, own)
     commit(layout, own, idc_version=None)
     commit(layout, own[:1], idc_version=None)
-    assert rows(layout, "series", "status", "idc_version", "retired_idc_version") == [
+    assert read_rows(layout, "series", "status", "idc_version", "retired_idc_version") == [
         ("ok", None, None),
         ("retired", None, None),
     ]
@@ -243,12 +254,12 @@ def test_a_new_release_is_stated_on_unchanged_series_only(layout, three):
     newer = [make_series(n, idc_version=25, license="CC BY 3.0") for n in (1, 2)]
     newer.append(make_series(3, idc_version=25, license="CC BY 3.0", crdc_series_uuid="uuid-3b"))
     commit(layout, newer, idc_version=25)
-    assert rows(layout, "series", "idc_version", "license", "crdc_series_uuid") == [
+    assert read_rows(layout, "series", "idc_version", "license", "crdc_series_uuid") == [
         (25, "CC BY 3.0", "uuid-1"),
         (25, "CC BY 3.0", "uuid-2"),
         (24, "CC BY 4.0", "uuid-3"),
     ]
-    assert {(v, lic) for v, lic in rows(layout, "segments", "idc_version", "license")[:6]} == {
+    assert {(v, lic) for v, lic in read_rows(layout, "segments", "idc_version", "license")[:6]} == {
         (25, "CC BY 3.0")
     }
 
@@ -256,13 +267,13 @@ def test_a_new_release_is_stated_on_unchanged_series_only(layout, three):
 def test_labels_are_the_same_in_the_whole_dataset(layout, three):
     write_part(layout, three)
     commit(layout, three)
-    assert set(rows(layout, "segments", "structure", "label_index")) == {
+    assert set(read_rows(layout, "segments", "structure", "label_index")) == {
         ("kidney_left", 1),
         ("kidney_right", 2),
         ("liver", 3),
     }
     commit(layout, three, label_index={"liver": 7, "spleen": 1})
-    assert set(rows(layout, "segments", "structure", "label_index")) == {
+    assert set(read_rows(layout, "segments", "structure", "label_index")) == {
         ("kidney_left", None),
         ("kidney_right", None),
         ("liver", 7),
@@ -273,10 +284,10 @@ def test_volumes_no_table_names_are_removed(layout, three):
     write_part(layout, three, layers=2)
     commit(layout, three)
     write_part(layout, three[:1], "again")
-    folder = layout.absolute(rows(layout, "series", "local_path")[0][0])
+    folder = layout.absolute(read_rows(layout, "series", "local_path")[0][0])
     (folder / "old_dseg.nii.gz").touch()
     commit(layout, three)
-    named = {path.rpartition("/")[2] for (path,) in rows(layout, "segments", "volume_path")}
+    named = {path.rpartition("/")[2] for (path,) in read_rows(layout, "segments", "volume_path")}
     assert {path.name for path in folder.glob("*.nii.gz")} <= named
     assert len(list(folder.iterdir())) == 3
 
@@ -287,26 +298,12 @@ def test_findings_of_checks_come_and_go(layout, three):
     check = Finding("volume-outlier", "large", scope="segment", segment_number=1)
     table = FINDINGS.from_rows([finding_row(check, seg_series_uid="1.2", seg_sop_uid="1.2.3")])
     for _ in range(2):
-        manifest = transaction.record_checks(layout, table)
+        manifest = commit(layout, three, checks=table)
         assert manifest["tables"]["findings"]["rows"] == 4
     with segtools.open(layout.root) as dataset:
         assert dataset.findings("rule = 'volume-outlier'").num_rows == 1
     commit(layout, three, idc_version=25)
-    assert {rule for (rule,) in rows(layout, "findings", "rule")} == {"spacing-assumed"}
-
-
-def test_row_groups_are_cut_the_same_however_batches_come(monkeypatch):
-    monkeypatch.setattr(transaction, "ROW_GROUP", 10)
-    schema = pa.schema([pa.field("finding_id", pa.string())])
-    data = pa.table({"finding_id": [str(n) for n in range(37)]}, schema)
-
-    class _Declared:
-        arrow = schema
-
-    for size in (1, 7, 10, 25, 37):
-        groups = list(transaction._groups(_Declared(), iter(data.to_batches(size))))
-        assert [len(group) for group in groups] == [10, 10, 10, 7]
-        assert pa.concat_tables(groups).equals(data)
+    assert {rule for (rule,) in read_rows(layout, "findings", "rule")} == {"spacing-assumed"}
 
 
 def test_documents(layout, three):
@@ -352,14 +349,14 @@ def test_a_foreign_folder_is_refused(tmp_path):
 
 def test_a_series_twice_in_a_part_is_a_defect(layout, three):
     with pytest.raises(AssertionError, match="twice"):
-        transaction.stage(layout, "p", [three[0].row(), three[0].row()], [], [])
+        stage_series(layout, "p", [three[0].row(), three[0].row()])
 
 
 def test_a_broken_part_is_named(layout, three):
     write_part(layout, three)
     layout.part("batch-0", "series").write_bytes(b"PAR1 no")
     with pytest.raises(DatasetError) as caught:
-        transaction.done(layout)
+        known(layout)
     assert caught.value.code == "dataset-invalid"
     with pytest.raises(DatasetError) as caught:
         commit(layout, three)
@@ -397,9 +394,9 @@ def test_many_series_sort_by_the_declared_order(layout):
             series_row(s, segments=[], findings=[], files=[], settings_hash="s")
             for s in many[start : start + 7]
         ]
-        transaction.stage(layout, f"p{start}", part, [], [])
+        stage_series(layout, f"p{start}", part)
     commit(layout, many)
-    keys = rows(layout, "series", *SERIES.order)
+    keys = read_rows(layout, "series", *SERIES.order)
     assert keys == sorted(keys)
     assert len(keys) == 60
     assert selection(many).num_rows == 60
