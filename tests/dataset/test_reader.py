@@ -141,8 +141,8 @@ def test_large_results_are_read_in_batches(dataset):
 
 def test_a_table_that_is_none_is_the_datasets_fault(tmp_path):
     layout = build(tmp_path / "d")
-    path = layout.table("segments")
-    path.write_bytes(bytes(path.stat().st_size))
+    for path in pages(layout, "segments"):
+        path.write_bytes(bytes(path.stat().st_size))
     with segtools.open(layout.root) as opened, pytest.raises(DatasetError) as caught:
         opened.segments()
     assert caught.value.code == "dataset-invalid"
