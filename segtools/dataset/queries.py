@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from segtools.database import hide_progress
 from segtools.errors import DatasetError, UsageError
+from segtools.files import only_itself
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -166,8 +167,3 @@ def _hint(text: str) -> str:
     """DuckDB names near matches on a line of its own."""
     found = _CANDIDATES.search(text)
     return f"Near matches: {found[1].rstrip('? ')}. {_HINT}" if found else _HINT
-
-
-def only_itself(path: Path) -> str:
-    """The path as a DuckDB glob pattern that matches nothing but itself."""
-    return "".join(f"[{char}]" if char in "[*?" else char for char in str(path))
