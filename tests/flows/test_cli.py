@@ -93,7 +93,6 @@ def test_unknown_setting() -> None:
     ("typed", "meant"),
     [
         ("run.wokers", "run.workers"),
-        ("fetch.memory_bytes", "run.memory_bytes"),
         ("ftech.workers", "fetch.workers"),
     ],
 )
