@@ -141,6 +141,7 @@ CODES: dict[str, Code] = {
         throttled=("The endpoint asks for fewer requests (429 or 503), also after repetitions.", "Lower fetch.workers, and try again later."),
         size_mismatch=("The fetched file has another size than the table says.", "Try again; if the error stays, the object differs from the index."),
         checksum_mismatch=("The fetched file has another MD5 than the table says.", "Try again; if the error stays, the object is damaged."),
+        content_mismatch=("A fetched file without a known MD5 is not the DICOM object that was promised.", "Retry; if it stays so, the object is broken or another one."),
         unsafe_url=("A URL or UID contains a path outside its folder, or is not a place for data.", "Correct it; if it comes from a table, do not use that table."),
         disk_full=("The disk is full.", "Free some space, then run again: it continues."),
         exceeds_disk_budget=("One series alone is larger than the disk budget.", "Raise run.disk_budget_bytes."),
@@ -245,6 +246,9 @@ CODES: dict[str, Code] = {
         frame_of_reference_differs=(Severity.WARNING, "The source images have another FrameOfReferenceUID.", "They were used because `--source-anyway` was given; the voxels are on one grid."),
         padded_to_source=(Severity.INFO, "The mask was padded to the source grid.", "Nothing to do."),
         cropped_to_source=(Severity.WARNING, "Voxels outside the source grid were cut off.", "Their number is recorded."),
+        odd_element=(Severity.WARNING, "An element has a VR that is unknown, in lower case or missing, or another encoding within.", "Read by its length; nothing depends on it."),
+        odd_delimiter=(Severity.WARNING, "A delimiter of an item or a sequence is missing, or stands where nothing is open.", "Read by the lengths and delimiters that are there."),
+        encoding_contradicts_header=(Severity.WARNING, "The bytes are encoded otherwise than the file says.", "Read as the bytes are."),
         missing_preamble=(Severity.HINT, "The file lacks the DICOM preamble or its file meta group.", "The data set itself was read."),
     ),
     # --- findings of encode ----------------------------------------------------------------------
