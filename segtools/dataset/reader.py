@@ -128,6 +128,7 @@ class Dataset:
         self.root = root
         self.origin = origin
         self.temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._is_committed = manifest is None
         self.manifest: dict[str, Any] = (
             dict(manifest) if manifest is not None else _manifest(self._here(MANIFEST), self.name)
         )
@@ -253,7 +254,7 @@ class Dataset:
         DatasetError
             ``dataset-invalid``: it is gone.
         """
-        path = find(self.root, relative)
+        path = find(self.root, relative, merged_first=not self._is_committed)
         if path is None and self.origin is not None:
             brought = (self._brought(key, relative) for key in places(relative))
             path = next((there for there in brought if there), None)
@@ -430,7 +431,7 @@ class Dataset:
     def _verify_page(self, entry: Mapping[str, Any], there: dict[str, int]) -> None:
         """Compare one page; `there` is the listing of a bucket, made anew where a commit outran it."""
         size = None
-        if path := find(self.root, entry["path"]):
+        if path := find(self.root, entry["path"], merged_first=not self._is_committed):
             size = path.stat().st_size
         elif self.origin is not None:
             for _ in range(2):

@@ -135,7 +135,10 @@ def _healthy(layout: Layout, manifest: dict[str, Any]) -> tuple[dict[str, Any], 
     verdicts: dict[str, bool] = {}
     for table in DATASET_TABLES:
         for entry in entries(manifest, table.name):
-            verdicts[entry["path"]] = _is_whole(layout, entry) or _is_empty_again(layout, table, entry)
+            is_whole = _is_whole(layout, entry)
+            if not is_whole and (is_whole := _is_empty_again(layout, table, entry)):
+                _log.warning("%s, which has no rows, is made again", entry["path"])
+            verdicts[entry["path"]] = is_whole
     damaged = [path for path, is_whole in verdicts.items() if not is_whole]
     if not damaged:
         return manifest, []
