@@ -12,6 +12,8 @@ import sys
 
 from cyclopts import App, Parameter
 
+from flows.console import adapt_streams
+
 COMMANDS = {
     "plan": ("cohort:plan", "What a cohort would select, cost and need, before anything moves."),
     "run": ("cohort:run", "Select, fetch, decode and write a cohort as a dataset: the whole pipeline."),
@@ -21,12 +23,14 @@ COMMANDS = {
     ),
     "fetch": ("cohort:fetch", "Download a cohort's DICOM SEG files, each one checked."),
     "decode": ("decode:decode", "Decode one DICOM SEG or a folder of them; no cohort, no server."),
+    "encode": ("encode:encode", "Encode masks as a DICOM SEG: validated before, read back after."),
     "index": ("index:index", "Index a folder of DICOM SEG files in IDC's schema."),
     "mirror": ("index:mirror", "Download IDC's segmentations table, for selection by structure."),
     "show": ("dataset:show", "What a dataset holds; or its rows that match a condition."),
     "check": ("dataset:check", "Read a dataset back and compare every file and row."),
     "report": ("dataset:report", "Write a dataset's report again."),
     "status": ("dataset:status", "Where a dataset stands: running or not, done, failed and why."),
+    "doctor": ("doctor:doctor", "Check this machine: packages, disk, network, credentials, Prefect."),
     "compare": ("compare:compare", "Agreement of segmentations of the same images."),
     "export": ("export:export", "Write a dataset in the layout of nnU-Net, MONAI, BIDS and others."),
     "retry": ("dataset:retry", "Try failed series of a dataset again, by error code."),
@@ -71,6 +75,7 @@ def main() -> None:
     os.environ.setdefault(
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30"
     )  # s; docs/zombie-automation.yaml waits 90
+    adapt_streams()
     try:
         code = app()
     except KeyboardInterrupt:
@@ -85,17 +90,17 @@ def main() -> None:
 
 
 def _report(error: Exception) -> int:
+    from flows.console import note
     from segtools.errors import SegtoolsError
 
     if os.environ.get("IDCSEG_DEBUG"):
         raise error
     if isinstance(error, SegtoolsError):
-        print(f"error [{error.code}] {error}", file=sys.stderr)
+        note(f"error [{error.code}] {error}")
         return error.exit_code
-    print(
+    note(
         f"error [internal] {type(error).__name__}: {error}. This is a defect of idcseg; "
-        "IDCSEG_DEBUG=1 shows where.",
-        file=sys.stderr,
+        "IDCSEG_DEBUG=1 shows where."
     )
     return 1
 

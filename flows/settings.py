@@ -5,9 +5,10 @@ The only module that reads the environment.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -23,8 +24,10 @@ from segtools.objectstore.bucket import BucketOptions
 from segtools.objectstore.s5cmd import FetchOptions
 from segtools.objectstore.urls import is_bucket_url
 from segtools.resources import folder
+from segtools.run.consent import Consent
 from segtools.run.executors.base import ExecutorOptions
 from segtools.run.pipeline import PipelineOptions
+from segtools.terminology.names import close_matches, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +92,8 @@ class RunSettings(_Section):
     scratch: Path | None = None
     disk_budget_bytes: int = Field(20_000_000_000, gt=0)
     memory_budget_bytes: int | None = Field(None, gt=0)
+    confirm_above_bytes: int | None = Field(100_000_000_000, gt=0)
+    replace: bool = False
     shards: int = Field(1, ge=1, le=40)
     shard_work_pool: str | None = None
 
@@ -97,6 +102,20 @@ class RunSettings(_Section):
         if self.shards > 1 and not self.shard_work_pool:
             raise ValueError("run.shards above 1 needs run.shard_work_pool, a work pool of Prefect")
         return self
+
+
+_MAY_BE_ZERO = frozenset({"retries", "backoff_s", "min_bytes_s"})
+
+
+def _check_numbers(section: str, options: object) -> None:
+    """Refuse numbers that mean nothing: the dataclasses of `segtools` state no ranges."""
+    for option in fields(options):  # type: ignore[arg-type]
+        value = getattr(options, option.name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not math.isfinite(value) or value < 0 or (value == 0 and option.name not in _MAY_BE_ZERO):
+            least = "0 or more" if option.name in _MAY_BE_ZERO else "more than 0"
+            raise ValueError(f"{section}.{option.name} must be {least}, not {value}")
 
 
 class Settings(BaseSettings):
@@ -113,6 +132,12 @@ class Settings(BaseSettings):
     decode: DecodeOptions = DecodeOptions()
     write: WriteSettings = WriteSettings()
     run: RunSettings = RunSettings()
+
+    @model_validator(mode="after")
+    def _numbers_mean_something(self) -> Self:
+        _check_numbers("fetch", self.fetch)
+        _check_numbers("decode", self.decode)
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -174,6 +199,10 @@ class Settings(BaseSettings):
         """How to reach the bucket of a dataset."""
         return BucketOptions(**self.write.model_dump(exclude={"compression_level", "keep_replaced_hours"}))
 
+    def make_consent(self) -> Consent:
+        """What may be deleted and downloaded without asking."""
+        return Consent(self.run.replace, self.run.confirm_above_bytes)
+
     def make_executor(self) -> ExecutorOptions:
         """Executor options; as many workers as cores, if none are given."""
         run = self.run
@@ -218,11 +247,38 @@ def load_settings(config: Path | None = None, overrides: Sequence[str] = ()) -> 
     try:
         return Loaded(**_nested(overrides))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise SpecError(
-            "settings-invalid", f"Setting {key}: {first['msg']} (got {first['input']!r}).", key=key
-        ) from None
+        raise _explain(error) from None
+
+
+def _explain(error: ValidationError) -> SpecError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        *sections, name = (str(part) for part in first["loc"])
+        known = _known_keys(sections)
+        rest = ""
+        if not sections and isinstance(first["input"], dict) and first["input"]:
+            rest = f".{next(iter(first['input']))}"
+            key += rest
+        close = [".".join((*sections, f"{item}{rest}")) for item in close_matches(name, known)]
+        where = f"{sections[0]} has" if sections else "There are"
+        hint = did_you_mean(close) or f"{where} {', '.join(sorted(known))}."
+        return SpecError("settings-invalid", f"There is no setting {key}.", hint=hint, key=key, near=close)
+    if not key:
+        return SpecError("settings-invalid", f"{message}.", key=message.partition(" ")[0])
+    return SpecError("settings-invalid", f"Setting {key}: {message} (got {first['input']!r}).", key=key)
+
+
+def _known_keys(sections: Sequence[str]) -> set[str]:
+    """The settings of a section; the sections where none is given."""
+    if not sections:
+        return set(Settings.model_fields)
+    field = Settings.model_fields.get(sections[0])
+    kind: Any = None if field is None else field.annotation
+    if hasattr(kind, "model_fields"):
+        return set(kind.model_fields)
+    return {item.name for item in fields(kind)} if is_dataclass(kind) else set()
 
 
 def _check_file(file: Path) -> None:
@@ -231,7 +287,9 @@ def _check_file(file: Path) -> None:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SpecError("settings-invalid", f"Settings file {file}: {error}.", path=str(file)) from error
     if not isinstance(content, dict | None):
-        raise SpecError("settings-invalid", f"Settings file {file} is no mapping of keys.", path=str(file))
+        raise SpecError(
+            "settings-invalid", f"Settings file {file} is not a mapping of keys to values.", path=str(file)
+        )
 
 
 def _nested(overrides: Sequence[str]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from segtools.codes import CODES
+from segtools.showable import showable
 
 
 class Transient:
@@ -42,7 +43,8 @@ class SegtoolsError(Exception):
     code : str
         Stable kebab-case code; one of `segtools.codes.CODES`.
     message : str
-        One sentence: tag and keyword where there is one, the bad value, the rule.
+        One sentence: tag and keyword where there is one, the bad value, the rule. Values from files may
+        stand in it as they are: it is made `segtools.showable`, as the hint is.
     hint : str, optional
         What to do; default: the code's remedy.
     **attrs
@@ -54,10 +56,10 @@ class SegtoolsError(Exception):
     def __init__(self, code: str, message: str, *, hint: str | None = None, **attrs: Any) -> None:
         if code not in CODES or CODES[code].severity is not None:
             raise AssertionError(f"{code!r} is no error code of segtools.codes")
-        super().__init__(message)
         self.code = code
-        self.message = message
-        self.hint = CODES[code].remedy if hint is None else hint
+        self.message = showable(message)
+        self.hint = CODES[code].remedy if hint is None else showable(hint)
+        super().__init__(self.message)
         self.attrs = attrs
 
     def __str__(self) -> str:

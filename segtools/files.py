@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import uuid
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from segtools.errors import EnvironmentProblem, WriteError
+from segtools.showable import json_text, tsv_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,6 +93,11 @@ def sweep(folder: Path) -> int:
     return len(strays)
 
 
+def only_itself(path: Path) -> str:
+    """The path as a DuckDB glob pattern that matches nothing but itself."""
+    return "".join(f"[{char}]" if char in "[*?" else char for char in str(path))
+
+
 def _discard(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
@@ -100,18 +105,12 @@ def _discard(path: Path) -> None:
 
 def tsv(lines: Iterable[Sequence[Any]]) -> bytes:
     """Tab-separated lines; null is BIDS's ``n/a``."""
-    return "".join("\t".join(map(_cell, line)) + "\n" for line in lines).encode()
+    return "".join("\t".join(map(tsv_cell, line)) + "\n" for line in lines).encode()
 
 
 def dump_json(content: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """Indented UTF-8 JSON, always the same bytes for the same content."""
-    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(
-        "utf-8", "replace"
-    )
-
-
-def _cell(value: object) -> str:
-    return "n/a" if value is None or value == "" else " ".join(str(value).split())
+    return (json_text(content, allow_nan=False) + "\n").encode()
 
 
 MAX_COMPONENT = 64

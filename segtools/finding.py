@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from segtools.codes import CODES, Severity
+from segtools.showable import showable
 
 Scope = Literal["series", "instance", "segment", "dataset"]
 
@@ -46,6 +47,9 @@ class Finding:
     def __post_init__(self) -> None:
         if self.code not in CODES or CODES[self.code].severity is None:
             raise AssertionError(f"{self.code!r} is no finding code of segtools.codes")
+        for name in ("message", "observed", "expected"):  # they hold values from files
+            if (text := getattr(self, name)) is not None:
+                object.__setattr__(self, name, showable(text))
 
     @property
     def severity(self) -> Severity:

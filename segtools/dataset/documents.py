@@ -117,7 +117,7 @@ def citations(dois: Iterable[tuple[str, int]]) -> bytes:
     entries = []
     for doi, count in dois:
         bare = re.sub(r"^(https?://)?(dx\.)?doi\.org/", "", doi.strip())
-        safe = re.sub(r"[{}\\%\s]", "", bare)
+        safe = re.sub(r"[^!-~]|[{}\\%]", "", bare)  # a DOI is printable ASCII; braces would end the field
         key = re.sub(r"[^A-Za-z0-9]+", "_", safe).strip("_")
         entries.append(
             f"@misc{{{key},\n  doi = {{{safe}}},\n  url = {{https://doi.org/{safe}}},\n"

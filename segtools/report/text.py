@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from segtools.showable import showable
+
 MAXIMUM_TEXT = 160
 """Characters of a string from the dataset that are shown."""
-
-_BIDI_CONTROLS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c")
 
 
 def count(number: int) -> str:
@@ -43,18 +42,10 @@ def _three_digits(value: float) -> str:
 
 
 def plain(text: str | None, limit: int = MAXIMUM_TEXT) -> str:
-    """Cut a stranger's string to `limit` characters, controls shown as U+FFFD.
-
-    Line breaks and tabs become blanks; bidirectional controls go, because they could make a line
-    read as something else. Escaping is the template's job.
-    """
+    """Cut a stranger's string to `limit` characters, `segtools.showable`; escaping is the template's job."""
     if text is None:
         return ""
-    text = re.sub(r"\s+", " ", text[: 4 * limit]).strip()
-    text = "".join(
-        "\ufffd" if char in _BIDI_CONTROLS or unicodedata.category(char) in {"Cc", "Cs"} else char
-        for char in text
-    )
+    text = " ".join(showable(text[: 4 * limit]).split())
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from segtools.files import _cell, dump_json, tsv
+from segtools.files import dump_json, tsv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -87,7 +87,7 @@ def tsv_sidecar(rows: Iterable[Mapping[str, Any]]) -> bytes:
     rows : iterable of mapping
         Rows of `segtools.schema.SEGMENTS`.
     """
-    lines: list[tuple[str, ...]] = [TSV_COLUMNS]
+    lines: list[tuple[Any, ...]] = [TSV_COLUMNS]
     for row in rows:
         own = {
             "index": row["segment_number"],
@@ -96,7 +96,7 @@ def tsv_sidecar(rows: Iterable[Mapping[str, Any]]) -> bytes:
             "color": row["color_hex"],
             "mapping": row["label_index"],
         }
-        lines.append(tuple(_cell(own[name] if name in own else row[name]) for name in TSV_COLUMNS))
+        lines.append(tuple(own[name] if name in own else row[name] for name in TSV_COLUMNS))
     return tsv(lines)
 
 
