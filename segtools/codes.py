@@ -159,7 +159,7 @@ CODES: dict[str, Code] = {
         "index",
         collections_invalid=("The table that says which collection a folder belongs to cannot be read.", "Mend the line named."),
         unreadable_object=("The operating system or the endpoint refuses to give the object.", "Check its rights."),
-        duplicate_instance=("Two objects have one SOPInstanceUID; the first was indexed.", "Keep the right one of them."),
+        duplicate_instance=("Two objects have one SOPInstanceUID; the first, or the one that is whole, was taken.", "Keep the right one of them."),
         series_conflict=("Objects of one SeriesInstanceUID name different collections, patients or studies; the first counts.", "Separate them."),
     ),
     **_errors(
