@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from segtools.decode import header as seg_header
-from segtools.decode.dicom.elements import PIXEL_DATA
 from segtools.decode.dicom.file import SHARED_GROUPS, Structure, open_structure
+from segtools.decode.dicom.headers import PIXEL_DATA
 from segtools.decode.geometry.frame_table import derivation_uids
 from segtools.decode.segments import read_segments
 from segtools.errors import CorruptSegError, NotSegError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from segtools.decode.dicom.elements import PIXEL_DATA
 from segtools.decode.dicom.file import Structure, open_structure
+from segtools.decode.dicom.headers import PIXEL_DATA
 from segtools.errors import CorruptSegError
 
 if TYPE_CHECKING:
