@@ -18,7 +18,7 @@ _KEPT = {
     0x00280120: "padding",
     0x00620001: "kind",
 }
-_HEADER_BYTES, _HEADER_RATIO = 64 << 20, 64
+_HEADER_BYTES, _HEADER_RATIO = 16 << 20, 64
 """Inflated bytes that are read without asking what for, and how many more for each deflated one."""
 _TEXT = frozenset({"manufacturer", "kind"})
 _PER_FRAME, _SHARED, _SEGMENTS = 0x52009230, 0x52009229, 0x00620002
