@@ -33,7 +33,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, tit
     Made by hand: importing a library for it would cost more than decoding a file.
     """
     cells = [[cell(row.get(column)) for column in columns] for row in rows]
-    heads = [showable(column.replace("_", " ")) for column in columns]
+    heads = [showable(column) for column in columns]  # as --columns takes them
     widths = [max(map(cell_width, texts)) for texts in zip(heads, *cells, strict=True)]
     numeric = [
         bool(rows) and all(isinstance(row.get(column), int | float | None) for row in rows)

@@ -5,9 +5,10 @@ The only module that reads the environment.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -25,6 +26,7 @@ from segtools.objectstore.urls import is_bucket_url
 from segtools.resources import folder
 from segtools.run.executors.base import ExecutorOptions
 from segtools.run.pipeline import PipelineOptions
+from segtools.terminology.names import close_matches, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,6 +101,20 @@ class RunSettings(_Section):
         return self
 
 
+_MAY_BE_ZERO = frozenset({"retries", "backoff_s", "min_bytes_s"})
+
+
+def _check_numbers(section: str, options: object) -> None:
+    """Refuse numbers that mean nothing: the dataclasses of `segtools` state no ranges."""
+    for option in fields(options):  # type: ignore[arg-type]
+        value = getattr(options, option.name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not math.isfinite(value) or value < 0 or (value == 0 and option.name not in _MAY_BE_ZERO):
+            least = "0 or more" if option.name in _MAY_BE_ZERO else "more than 0"
+            raise ValueError(f"{section}.{option.name} must be {least}, not {value}")
+
+
 class Settings(BaseSettings):
     """All settings; see `config/default.yaml`."""
 
@@ -113,6 +129,12 @@ class Settings(BaseSettings):
     decode: DecodeOptions = DecodeOptions()
     write: WriteSettings = WriteSettings()
     run: RunSettings = RunSettings()
+
+    @model_validator(mode="after")
+    def _numbers_mean_something(self) -> Self:
+        _check_numbers("fetch", self.fetch)
+        _check_numbers("decode", self.decode)
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -218,11 +240,38 @@ def load_settings(config: Path | None = None, overrides: Sequence[str] = ()) -> 
     try:
         return Loaded(**_nested(overrides))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise SpecError(
-            "settings-invalid", f"Setting {key}: {first['msg']} (got {first['input']!r}).", key=key
-        ) from None
+        raise _explain(error) from None
+
+
+def _explain(error: ValidationError) -> SpecError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        *sections, name = (str(part) for part in first["loc"])
+        known = _known_keys(sections)
+        rest = ""
+        if not sections and isinstance(first["input"], dict) and first["input"]:
+            rest = f".{next(iter(first['input']))}"
+            key += rest
+        close = [".".join((*sections, f"{item}{rest}")) for item in close_matches(name, known)]
+        where = f"{sections[0]} has" if sections else "There are"
+        hint = did_you_mean(close) or f"{where} {', '.join(sorted(known))}."
+        return SpecError("settings-invalid", f"There is no setting {key}.", hint=hint, key=key, near=close)
+    if not key:
+        return SpecError("settings-invalid", f"{message}.", key=message.partition(" ")[0])
+    return SpecError("settings-invalid", f"Setting {key}: {message} (got {first['input']!r}).", key=key)
+
+
+def _known_keys(sections: Sequence[str]) -> set[str]:
+    """The settings of a section; the sections where none is given."""
+    if not sections:
+        return set(Settings.model_fields)
+    field = Settings.model_fields.get(sections[0])
+    kind: Any = None if field is None else field.annotation
+    if hasattr(kind, "model_fields"):
+        return set(kind.model_fields)
+    return {item.name for item in fields(kind)} if is_dataclass(kind) else set()
 
 
 def _check_file(file: Path) -> None:

@@ -319,7 +319,7 @@ SEGMENTS = Table(
         _text("error_code", "Why the series failed.", nullable=True),
         _int("finding_count", "Findings about the segment or its instance.", minimum=0),
         _int("source_bytes", "Bytes of the DICOM file.", bits=64, unit="bytes", nullable=True, minimum=0),
-        _text("source_md5", "MD5 of the DICOM file.", nullable=True),
+        _text("source_md5", "MD5 of the DICOM file; null where fetch.verify_md5 is off.", nullable=True),
         _text("license", "Short name of the licence.", nullable=True),
         _text("source_doi", "DOI to cite.", nullable=True),
         _text("decoder", "Decoder name/version."),

@@ -80,7 +80,7 @@ class FetchedSeries:
     series : SelectedSeries
     files : tuple of Path
         Checked DICOM files, sorted by name; empty where `error` is set.
-    md5s : tuple of str
+    md5s : tuple of str or None
         MD5 of each file, hexadecimal, computed from the bytes that arrived.
     attempts : int
         Transfers it took.
@@ -89,6 +89,6 @@ class FetchedSeries:
 
     series: SelectedSeries
     files: tuple[Path, ...] = ()
-    md5s: tuple[str, ...] = ()
+    md5s: tuple[str | None, ...] = ()
     attempts: int = 1
     error: SegtoolsError | None = None

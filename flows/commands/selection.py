@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from flows.commands.options import Where, select_cohort
 from flows.console import note, print_json, print_table
-from segtools.errors import EnvironmentProblem
+from segtools.errors import SpecError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,8 +72,13 @@ def _table(cohort: str, of: str, where: Where) -> pa.Table:
         _, _, selection = select_cohort(cohort, where)
         table = selection.series if of == "series" else selection.segments
         if table is None:
-            message = "The cohort does not filter on segments, so none were asked for."
-            raise EnvironmentProblem("source-missing", message)
+            raise SpecError(
+                "spec-invalid",
+                f"{cohort}: the cohort names no structures or other segment filters, so all segments match"
+                " and none were asked for.",
+                hint="Add a filter such as `structures`, or see `idcseg structures` for what there is.",
+                key="structures",
+            )
         return table
     from segtools.select import load_spec, source_series, viewer_links
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from segtools.database import hide_progress
 from segtools.dataset.pages import MANIFEST, entries, find, gone, is_listing, places
 from segtools.errors import DatasetError, MissingError, UsageError
+from segtools.files import only_itself
 from segtools.objectstore.bucket import Bucket
 from segtools.objectstore.urls import is_bucket_url
 
@@ -449,11 +450,6 @@ class Dataset:
                 f"{entry['path']} has {size} bytes, {MANIFEST} says {entry['bytes']}.",
                 path=f"{self.name}/{entry['path']}",
             )
-
-
-def only_itself(path: Path) -> str:
-    """The path as a DuckDB glob pattern that matches nothing but itself."""
-    return "".join(f"[{char}]" if char in "[*?" else char for char in str(path))
 
 
 def _manifest(path: Path, name: str) -> dict[str, Any]:

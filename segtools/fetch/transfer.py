@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from segtools.objectstore.urls import is_remote
 from segtools.series import FetchedSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
     from threading import Event
@@ -143,7 +144,7 @@ class _Transfers:
     def __init__(self, options: FetchOptions, cancel: Event | None) -> None:
         self.options = options
         self.s5cmd = S5cmd(options, cancel)
-        self.md5s: dict[Path, str] = {}
+        self.md5s: dict[Path, str | None] = {}
         self.hashing: dict[Path, Future[str]] = {}
         self.attempts: dict[str, int] = {}
 
@@ -176,9 +177,12 @@ class _Transfers:
         pairs = [(item.source.url, item.path) for item in items]
         with ThreadPoolExecutor(_HASHERS, "md5") as pool:
             self.hashing = {}
-            said = self.s5cmd.copy(
-                pairs, limit, lambda path: self.hashing.update({path: pool.submit(_md5, path)})
-            )
+
+            def arrived(path: Path) -> None:
+                if self.options.verify_md5:
+                    self.hashing[path] = pool.submit(_md5, path)
+
+            said = self.s5cmd.copy(pairs, limit, arrived)
         suspects = [item for item in items if getattr(said[item.path], "code", "") == "size-mismatch"]
         listings = self.s5cmd.list([item.source.url for item in suspects]) if suspects else {}
         for item in suspects:
@@ -198,17 +202,26 @@ class _Transfers:
             if source.size_bytes is not None and size != source.size_bytes:
                 message = f"{source.url}: {size} bytes arrived, {source.size_bytes} were promised."
                 return kind("size-mismatch", message, url=source.url)
-            md5 = self.hashing[path].result() if path in self.hashing else _md5(path)
+            md5 = self._md5(path)
         except FileNotFoundError:
             code = "transfer-failed" if is_remote(source.url) else "object-missing"
             return kind(code, f"{source.url}: there is no file.", url=source.url)
         except (PermissionError, IsADirectoryError) as error:
             return kind("access-denied", f"{source.url}: {error.strerror}.", url=source.url)
-        if self.options.verify_md5 and source.md5 is not None and md5 != source.md5:
+        if md5 is not None and source.md5 is not None and md5 != source.md5:
             message = f"{source.url}: MD5 is {md5}, the table or ETag says {source.md5}."
             return kind("checksum-mismatch", message, url=source.url)
         self.md5s[path] = md5
         return None
+
+    def _md5(self, path: Path) -> str | None:
+        """MD5 of a file that is here; None where nobody asked for it: half of a large series' time."""
+        if path in self.hashing:
+            return self.hashing[path].result()
+        if self.options.verify_md5:
+            return _md5(path)
+        with path.open("rb"):  # it can be read
+            return None
 
     def result(self, plan: Plan) -> FetchedSeries:
         """The whole series, or its error; never a part of it."""
@@ -218,13 +231,22 @@ class _Transfers:
         if plan.error is not None:
             shutil.rmtree(plan.folder, ignore_errors=True)
             return FetchedSeries(plan.series, attempts=attempts, error=plan.error)
-        distinct: dict[str, Path] = {}
-        for item in plan.items:
-            distinct.setdefault(self.md5s[item.path], item.path)
+        distinct = _distinct([item.path for item in plan.items], self.md5s)
         if len(distinct) < len(plan.items):
             _log.info("%s: the same bytes under several URLs; read once", plan.series.seg_series_uid)
-        files = sorted(distinct.values())
+        files = sorted(distinct)
         return FetchedSeries(plan.series, tuple(files), tuple(self.md5s[file] for file in files), attempts)
+
+
+def _distinct(paths: Sequence[Path], md5s: Mapping[Path, str | None]) -> list[Path]:
+    """The first of all files with the same bytes; those of a size of its own are not hashed for it."""
+    sizes = {path: path.stat().st_size for path in paths}
+    often = Counter(sizes.values())
+    first: dict[tuple[int, str], Path] = {}
+    for path, size in sizes.items():
+        digest = (md5s[path] or _md5(path)) if often[size] > 1 else ""
+        first.setdefault((size, digest), path)
+    return list(first.values())
 
 
 def _md5(path: Path) -> str:

@@ -44,14 +44,14 @@ from segtools.series import FetchedSeries, iter_selection
 from segtools.write.instance import WriteOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import timedelta
     from types import TracebackType
 
     from segtools.dataset.home import Claim, Home, View
     from segtools.dataset.layout import Layout
     from segtools.dataset.stage import Known
-    from segtools.decode.geometry.source_grid import SourceGrid
+    from segtools.decode.geometry.source_images import SourceImages
     from segtools.report.summary import Summary
     from segtools.run.executors.scheduler import Completed
     from segtools.run.ledger import Outcome
@@ -84,8 +84,8 @@ class RunConfig:
         Where a batch is cut.
     grace : timedelta
         How long a state that a commit replaces can still be read by who has opened it.
-    source_grids : mapping of str to SourceGrid
-        Grids of the source series, for cohorts with ``grid: source``.
+    source_images : SourceImages or None
+        Headers of the source images, for cohorts with ``grid: source``.
     """
 
     sources: Sources
@@ -98,7 +98,7 @@ class RunConfig:
     batch_bytes: int = BATCH_BYTES
     batch_series: int = BATCH_COUNT
     grace: timedelta = GRACE
-    source_grids: Mapping[str, SourceGrid] = field(default_factory=dict)
+    source_images: SourceImages | None = None
 
 
 class CohortRun:
@@ -143,7 +143,7 @@ class CohortRun:
             settings_hash(self.settings),
             config.decode,
             WriteOptions(spec.output.volumes, config.compression_level),
-            config.source_grids if spec.output.grid == "source" else None,
+            config.source_images if spec.output.grid == "source" else None,
         )
 
     @property
@@ -268,7 +268,7 @@ class CohortRun:
                     "settings": self.settings,
                     "versions": versions(),
                 },
-                dict(self.spec.output.labels) or None,
+                dict(selection.labels) or None,
             )
         )
         return self._candidate.manifest

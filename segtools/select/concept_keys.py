@@ -128,6 +128,44 @@ class Concepts:
             return matching(wanted, self.by_name)
         return next(([name] for name in spellings(wanted) if name in self.by_name), [])
 
+    def labels(self, wanted: Mapping[str, int]) -> dict[str, int]:
+        """The label of each structure that occurs, by the most specific of its names that has one.
+
+        Parameters
+        ----------
+        wanted : mapping of str to int
+            Name or pattern → label, as `output.labels` has them.
+
+        Returns
+        -------
+        dict of str to int
+            A structure's own name, as in the catalog → label.
+
+        Raises
+        ------
+        SelectError
+            ``unknown-structure``: a name that does not occur.
+        """
+        of_name: dict[str, int] = {}
+        for name, label in wanted.items():
+            names = self.names(name)
+            if not names:
+                raise self.unknown("structures", name, name, "output.labels")
+            for found in names:
+                # A name written out wins over a pattern that matches it too.
+                if not (is_pattern(name) and found in of_name):
+                    of_name[found] = label
+        made: dict[str, int] = {}
+        for row in self.rows:
+            kind, category, region = (_concept(row, prefix) for prefix in PREFIXES.values())
+            own, *broader = structure_names(kind, category, region, row["laterality"])
+            known = [name for name in (own, *broader) if name in of_name]
+            # Other spellings of the same code count last: "ren" for what is written "kidney".
+            known += sorted(name for name in of_name if row["concept_key"] in self.by_name[name])
+            if known:
+                made[own] = of_name[known[0]]
+        return made
+
     def type_codes(self, keys: Iterable[str]) -> list[str]:
         """Code values of the types of these ``concept_key``; none where a type has no code."""
         wanted = set(keys)
@@ -151,7 +189,7 @@ class Concepts:
                     )
         return ()
 
-    def unknown(self, filter_name: str, shown: str, like: str) -> SelectError:
+    def unknown(self, filter_name: str, shown: str, like: str, key: str | None = None) -> SelectError:
         """The refusal of what does not occur, with what is like it."""
         known = self.meanings[PREFIXES[filter_name]]
         current_last = sorted(known, key=lambda key: current_key(key) == key)
@@ -173,9 +211,9 @@ class Concepts:
             hint = did_you_mean(close) or "`idcseg structures` lists what there is."
         return SelectError(
             "unknown-structure",
-            f"{filter_name}: {shown!r} does not occur.",
+            f"{key or filter_name}: {shown!r} does not occur.",
             hint=hint,
-            key=filter_name,
+            key=key or filter_name,
             near=close,
         )
 

@@ -63,6 +63,8 @@ class Selection:
     engine: str
     warnings: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    """`output.labels` by the names that the catalog gives; empty where the cohort names none."""
 
 
 def select(
@@ -161,6 +163,7 @@ class _Run:
             self.names.check_algorithms(segments)
         objects = self.ask(session, "objects") if facts.has_objects else schema.OBJECTS.empty()
         count = pc.sum(rows["matching_segments"]).as_py() if facts.has_segments else None
+        labels = self.labels(session)
         return Selection(
             series=_as(schema.SELECTION, rows.drop_columns("matching_segments")),
             objects=_as(schema.OBJECTS, objects),
@@ -168,6 +171,7 @@ class _Run:
             segment_count=count,
             idc_version=facts.idc_version,
             engine=facts.engine,
+            labels=labels,
             warnings=(*facts.warnings, *self.warnings, *self.names.warnings),
             provenance=self.provenance(facts),
         )
@@ -267,6 +271,22 @@ class _Run:
         self.library = self.library.with_query(_prefixed(query), CHOSEN)
         self.values |= {f"{_QUERY_PREFIX}{name}": value for name, value in given.items()}
         self.values["by_query"] = True
+
+    def labels(self, session: Session) -> dict[str, int]:
+        """`output.labels` by the names in the catalog; a name that does not occur is refused.
+
+        All segments of a chosen series are decoded, so all that occur in them can have a label.
+        """
+        wanted = self.spec.output.labels
+        if not wanted:
+            return {}
+        if not session.facts.has_segments:
+            self.warnings.append(
+                "output.labels: no segment table is at hand, so nobody knows whether these names occur."
+            )
+            return dict(wanted)
+        rows = self.ask(session, "series_concepts")
+        return Concepts(tuple(rows.to_pylist())).labels(wanted)
 
     def ask(self, session: Session, query: str) -> pa.Table:
         answers = {"series": self.results["series"].table} if "series" in self.results else None

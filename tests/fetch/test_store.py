@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from segtools.errors import EnvironmentProblem, FetchError, Transient
+from segtools.fetch import transfer as transfer_module
 from segtools.fetch.transfer import fetch_batch, sweep_strays
 from segtools.objectstore.s5cmd import FetchOptions
 from segtools.series import RemoteObject
@@ -195,6 +196,18 @@ def test_an_etag_that_is_no_md5_can_be_overruled(s3, options, select, tmp_path):
     series = [select("one", is_listed=True)]
     assert fetch_batch(series, tmp_path, options)[0].error.code == "checksum-mismatch"
     assert fetch_batch(series, tmp_path, replace(options, verify_md5=False))[0].error is None
+
+
+def test_nothing_is_hashed_where_nobody_asks(s3, options, select, tmp_path, monkeypatch):
+    hashed = []
+    real = transfer_module._md5
+    monkeypatch.setattr(transfer_module, "_md5", lambda path: (hashed.append(path.name), real(path))[1])
+    s3.objects["bucket/one/copy.dcm"] = s3.objects["bucket/one/a.dcm"]
+    unchecked = replace(options, verify_md5=False)
+    two, one = fetch_batch([select("two"), select("one")], tmp_path, unchecked)
+    assert [len(two.files), len(one.files)] == [2, 1]  # the same bytes are still read once
+    assert two.md5s == (None, None)
+    assert len(hashed) == 2  # only files of one size can be the same
 
 
 def test_odd_keys_go_through(s3, options, select, tmp_path):

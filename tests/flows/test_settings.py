@@ -72,3 +72,28 @@ def test_bad_files(tmp_path: Path, text: str) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError):
         load_settings(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("fetch.wokers=3", "There is no setting fetch.wokers. Did you mean fetch.workers?"),
+        ("run.kindd=serial", "Did you mean run.kind?"),
+        ("ftch.workers=3", "Did you mean fetch.workers?"),
+        ("run.zzz=1", "run has address,"),
+        ("fetch.workers=0", "fetch.workers must be more than 0, not 0"),
+        ("fetch.part_size_mib=-1", "fetch.part_size_mib must be more than 0"),
+        ("fetch.stall_timeout_s=.nan", "fetch.stall_timeout_s must be more than 0, not nan"),
+        ("fetch.retries=-1", "fetch.retries must be 0 or more"),
+        ("decode.max_bytes=-1", "decode.max_bytes must be more than 0, not -1"),
+    ],
+)
+def test_settings_that_are_none(override: str, says: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_settings(None, [override])
+    assert caught.value.code == "settings-invalid"
+    assert says in str(caught.value)
+
+
+def test_zero_is_a_number_of_retries() -> None:
+    assert load_settings(None, ["fetch.retries=0"]).fetch.retries == 0

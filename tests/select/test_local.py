@@ -245,6 +245,43 @@ def test_families_and_patterns(text: str, expected: list[str] | None, local: Loc
         assert uids(select(spec, Sources(idc=False), local)) == expected
 
 
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("{kidney_left: 1, liver: 3}", {"kidney_left": 1, "liver": 3}),
+        ("{kidney: 1, kidney_left: 2}", {"kidney_left": 2, "kidney_right": 1}),
+        ("{Kidney: 1}", {"kidney_left": 1, "kidney_right": 1}),
+        ("{left kidney: 4}", {"kidney_left": 4}),
+        ("{'*_left': 1, 'kidney*': 2}", {"kidney_left": 1, "kidney_right": 2}),
+    ],
+)
+def test_labels_by_any_name_of_a_structure(labels: str, expected: dict[str, int], local: LocalEngine) -> None:
+    spec = parse_spec(f"idc_version: 25\ncollections: nlst\noutput: {{labels: {labels}}}")
+    assert dict(select(spec, Sources(idc=False), local).labels) == expected
+
+
+@pytest.mark.parametrize("name", ["kidneys", "nodule", "spleen*"])
+def test_labels_of_what_is_not_in_the_cohort_are_refused(name: str, local: LocalEngine) -> None:
+    """Nodules occur, but not in this collection."""
+    spec = parse_spec(f"idc_version: 25\ncollections: nlst\noutput: {{labels: {{'{name}': 1, liver: 2}}}}")
+    with pytest.raises(SelectError) as caught:
+        select(spec, Sources(idc=False), local)
+    assert (caught.value.code, caught.value.attrs["key"]) == ("unknown-structure", "output.labels")
+
+
+def test_what_duckdb_offers_instead_is_told(tmp_path: Path, local: LocalEngine) -> None:
+    query(tmp_path / "own", "SELECT seg_series_id AS seg_series_uid FROM segment_meanings")
+    with pytest.raises(QueryError, match=r"Candidate bindings.*seg_series_uid") as caught:
+        ask(tmp_path, local)
+    assert "LINE" not in str(caught.value)
+
+
+def test_a_memory_limit_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="4 elephants") as caught:
+        LocalEngine(memory_limit="4 elephants").open(Sources(idc=False))
+    assert caught.value.code == "settings-invalid"
+
+
 def test_partial_matches_are_warned_of(local: LocalEngine) -> None:
     text = "idc_version: 25\ncollections: [nlst, til]\nstructures: SCT:10200004\npatients: [P1, P2, nobody]"
     selection = select(parse_spec(text), Sources(idc=False), local)
@@ -256,6 +293,13 @@ def test_partial_matches_are_warned_of(local: LocalEngine) -> None:
 def test_structures_are_listed_and_found(local: LocalEngine) -> None:
     rows = structures(Sources(idc=False), local, "kidny", 25).to_pylist()
     assert {row["structure"] for row in rows} == {"kidney_left", "kidney_right"}
+    for like in ("SCT:64033007", "SRT:T-71000", "64033007"):
+        found = structures(Sources(idc=False), local, like, 25).to_pylist()
+        assert {row["structure"] for row in found} == {"kidney_left", "kidney_right"}, like
+    found = structures(Sources(idc=False), local, "SCT:64033007/left", 25).to_pylist()
+    assert {row["laterality"] for row in found} == {"left"}
+    found = structures(Sources(idc=False), local, "lung", 25).to_pylist()
+    assert {row["structure"] for row in found} == {"nodule_lung_right", "nodule_lung_bilateral"}
     assert close_matches("liverr", ["Liver", "Spleen"]) == ["Liver"]
 
 

@@ -6,7 +6,10 @@ whose import costs more than reading a file; it is imported when the first one i
 
 from __future__ import annotations
 
+import re
 import warnings
+
+_STRAY = re.compile(r"[^A-Za-z0-9_ ]")
 
 _CODECS = {
     "": "ascii",
@@ -42,7 +45,8 @@ def decode_text(raw: bytes, charset: str) -> tuple[str, bool]:
     charset : str
         SpecificCharacterSet (0008,0005) as it is in the file, values parted by backslashes.
     """
-    terms = [term.strip(" \0") for term in charset.split("\\")]
+    # A defined term has none but these; what else is in it (a NUL) no codec's name can have.
+    terms = [_STRAY.sub("", term).strip() for term in charset.split("\\")]
     if b"\x1b" in raw and len(terms) > 1:
         text = _decode_escapes(raw, terms)
         if text is not None:
@@ -68,5 +72,5 @@ def _decode_escapes(raw: bytes, terms: list[str]) -> str | None:
         warnings.simplefilter("error")  # pydicom warns and replaces where we want to know
         try:
             return str(decode_bytes(raw, convert_encodings(terms), TEXT_VR_DELIMS))
-        except (UnicodeError, LookupError, UserWarning):
+        except (ValueError, LookupError, UserWarning):  # UnicodeError is a ValueError
             return None

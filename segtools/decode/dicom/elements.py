@@ -7,7 +7,7 @@ checked against the bytes that are there; nesting is bounded.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from segtools.errors import CorruptSegError
 
@@ -71,7 +71,7 @@ class Cursor:
     explicit, little_endian : bool
     """
 
-    __slots__ = ("_ends", "_long", "_short", "explicit", "little_endian", "order", "raw", "size")
+    __slots__ = ("_ends", "_length", "_long", "_short", "explicit", "little_endian", "order", "raw", "size")
 
     def __init__(self, raw: bytes | mmap.mmap, *, explicit: bool, little_endian: bool = True) -> None:
         self.raw = raw
@@ -81,6 +81,7 @@ class Cursor:
         self.order = order = "<" if little_endian else ">"
         self._short = struct.Struct(f"{order}HH2sH")
         self._long = struct.Struct(f"{order}HHI")
+        self._length = struct.Struct(f"{order}I")
         self._ends: dict[int, int] = {}
 
     def implicit(self) -> Cursor:
@@ -114,12 +115,7 @@ class Cursor:
             return tag, vr, length, position + 8
         if position + 12 > limit:
             raise self._truncated(position, limit)
-        return (
-            tag,
-            vr,
-            int.from_bytes(self.raw[position + 8 : position + 12], self._byte_order),
-            position + 12,
-        )
+        return tag, vr, self._length.unpack_from(self.raw, position + 8)[0], position + 12
 
     def element(self, position: int, limit: int) -> Element:
         """Element at `position`, skipped to its end.
@@ -165,10 +161,11 @@ class Cursor:
             found: dict[int, Element] = {}
             while position < end:
                 each = self.element(position, end)
-                position = each.end
-                if each.tag == ITEM_END:
+                tag, _, _, _, position = each
+                if tag == ITEM_END:
                     break
-                found.setdefault(each.tag, each)
+                if tag not in found:
+                    found[tag] = each
             yield found
 
     def item(self, position: int, limit: int) -> tuple[int, int]:
@@ -242,10 +239,6 @@ class Cursor:
                 opened.append((False, cursor.inner(tag, vr, position), start))
                 position = start
         return position
-
-    @property
-    def _byte_order(self) -> Literal["little", "big"]:
-        return "little" if self.little_endian else "big"
 
     def _truncated(self, position: int, limit: int) -> CorruptSegError:
         return CorruptSegError(

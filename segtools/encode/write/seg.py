@@ -133,6 +133,7 @@ class _Builder:
     def build(self) -> SegObject:
         """Return the object."""
         frames, zero_occurs = self._frames()
+        self._note_gaps({frame.k for frame in frames})
         elements = {
             **self._identity(),
             **self._source(),
@@ -154,6 +155,13 @@ class _Builder:
             len(frames),
             tuple(dict.fromkeys((*self.plan.source.findings, *self.findings))),
         )
+
+    def _note_gaps(self, slices: set[int]) -> None:
+        planes = self.plan.planes
+        if self._refers and planes and (missing := len(slices - set(planes))):
+            message = f"{missing} of {len(slices)} slices of the mask lie on no source image."
+            finding = Finding("source-slices-missing", message, observed=str(missing), expected="0")
+            self.findings.append(finding)
 
     # --- frames ------------------------------------------------------------------------------------
 

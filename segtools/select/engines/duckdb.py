@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from segtools import schema
 from segtools.database import hide_progress
-from segtools.errors import QueryError, SelectError
+from segtools.errors import QueryError, SelectError, SpecError
+from segtools.files import only_itself
 from segtools.select.engines import mirror as mirrors
 from segtools.select.engines import schema_drift
 from segtools.select.engines import sources as places
@@ -127,7 +128,15 @@ class LocalEngine:
             config["memory_limit"] = self.memory_limit
         if self.threads is not None:
             config["threads"] = self.threads
-        connection = duckdb.connect(":memory:", config=config)
+        try:
+            connection = duckdb.connect(":memory:", config=config)
+        except duckdb.Error as error:
+            raise SpecError(
+                "settings-invalid",
+                f"DuckDB does not take engine.memory_limit {self.memory_limit!r} or the number of threads:"
+                f" {_first_line(error)}.",
+                key="engine.memory_limit",
+            ) from error
         try:
             return _Opening(connection, sources, self.tables).session(idc_version, releases)
         except duckdb.Error as error:
@@ -213,7 +222,7 @@ class _Opening:
         name = name or f"raw_{self._files}"
         self._files += 1
         self.folders.update(path.resolve().parent for path in paths)
-        files = [str(path.resolve()) for path in paths]
+        files = [only_itself(path.resolve()) for path in paths]
         self.connection.read_parquet(files).create_view(name)
         return name
 
@@ -298,7 +307,8 @@ class _Opening:
 
     def _lock(self) -> None:
         """From here on SQL reads the sources' folders and nothing else: a user's query is a stranger's."""
-        folders = sorted(str(folder) for folder in self.folders)
+        # Their patterns too: that is what is compared where a name has glob characters.
+        folders = sorted({name for folder in self.folders for name in (str(folder), only_itself(folder))})
         hide_progress(self.connection)
         self.connection.execute("SET allowed_directories = ?", [folders])
         self.connection.execute("SET enable_external_access = false")
@@ -404,7 +414,9 @@ class LocalSession:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+    """What an error says in one line: with the candidates that DuckDB names, without the SQL it quotes."""
+    lines = [line.strip() for line in str(error).partition("\nLINE ")[0].splitlines()]
+    return " ".join(line for line in lines if line).rstrip(".") or type(error).__name__
 
 
 def _version(distribution: str) -> str:
