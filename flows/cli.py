@@ -32,6 +32,7 @@ COMMANDS = {
     "check": ("dataset:check", "Read a dataset back and compare every file and row."),
     "report": ("dataset:report", "Write a dataset's report again."),
     "status": ("dataset:status", "Where a dataset stands: running or not, done, failed and why."),
+    "doctor": ("doctor:doctor", "Check this machine: packages, disk, network, credentials, Prefect."),
     "compare": ("compare:compare", "Agreement of segmentations of the same images."),
     "export": ("export:export", "Write a dataset in the layout of nnU-Net, MONAI, BIDS and others."),
     "retry": ("dataset:retry", "Try failed series of a dataset again, by error code."),

@@ -136,6 +136,7 @@ CODES: dict[str, Code] = {
         throttled=("The endpoint asks to slow down (429/503), also after retries.", "Lower fetch.workers, retry later."),
         size_mismatch=("Fetched bytes differ in number from what the table says.", "Retry; if it stays so, the object differs from the index."),
         checksum_mismatch=("Fetched bytes differ from the table's MD5.", "Retry; if it stays so, the object is corrupt."),
+        content_mismatch=("A fetched file without a known MD5 is not the DICOM object that was promised.", "Retry; if it stays so, the object is broken or another one."),
         unsafe_url=("A URL or UID would escape its place.", "Mend it; if it is a table's, do not use that table."),
         disk_full=("The disk is full.", "Free space, then re-run: it continues."),
         exceeds_disk_budget=("One series alone is larger than the disk budget.", "Raise run.disk_budget_bytes."),
@@ -240,6 +241,9 @@ CODES: dict[str, Code] = {
         frame_of_reference_differs=(Severity.WARNING, "The source images have another FrameOfReferenceUID.", "They were taken because you said so; the voxels lie on one grid."),
         padded_to_source=(Severity.INFO, "The mask was padded to the source grid.", "Nothing to do."),
         cropped_to_source=(Severity.WARNING, "Voxels outside the source grid were cut off.", "The number is recorded."),
+        odd_element=(Severity.WARNING, "An element has a VR that is unknown, in lower case or missing, or another encoding within.", "Read by its length; nothing depends on it."),
+        odd_delimiter=(Severity.WARNING, "A delimiter of an item or a sequence is missing, or stands where nothing is open.", "Read by the lengths and delimiters that are there."),
+        encoding_contradicts_header=(Severity.WARNING, "The bytes are encoded otherwise than the file says.", "Read as the bytes are."),
         missing_preamble=(Severity.HINT, "The file lacks the DICOM preamble or its file meta group.", "Read by the data set itself."),
     ),
     # --- findings of encode ----------------------------------------------------------------------

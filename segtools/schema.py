@@ -338,6 +338,12 @@ SERIES = Table(
         _text("error_message", "The same in a sentence.", nullable=True),
         _text("fetch_status", "fetched, failed or skipped.", values=("fetched", "failed", "skipped")),
         _int("fetch_attempts", "Transfers until it was complete.", bits=16, minimum=0),
+        _text(
+            "fetch_verified",
+            "Weakest check a file passed: md5 (of table or ETag), dicom (whole, the table's UIDs), size.",
+            nullable=True,
+            values=("md5", "dicom", "size"),
+        ),
         _int("segment_count", "Segments.", nullable=True, minimum=0),
         _int("volume_count", "Volumes written.", minimum=0),
         _int("volume_bytes", "Bytes of the volumes.", bits=64, unit="bytes", minimum=0),

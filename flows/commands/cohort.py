@@ -216,6 +216,7 @@ def fetch(
     """
     from segtools.fetch.download import keep_series
     from segtools.run.batches import cut
+    from segtools.run.inspect import inspect_dicom
     from segtools.series import iter_selection
 
     _, settings, selection = select_cohort(cohort, where)
@@ -223,13 +224,14 @@ def fetch(
     with progress("series", selection.series.num_rows) as advance:
         series = iter_selection(selection.series, selection.objects)
         for batch in cut(series, settings.run.batch_bytes, settings.run.batch_series):
-            for fetched in keep_series(batch.series, output, settings.fetch):
+            for fetched in keep_series(batch.series, output, settings.fetch, inspect_dicom):
                 advance(1, sum(path.stat().st_size for path in fetched.files))
                 error = fetched.error
                 rows.append(
                     {
                         "seg_series_uid": fetched.series.seg_series_uid,
                         "files": len(fetched.files),
+                        "fetch_verified": fetched.verified,
                         "error_code": error.code if error else None,
                         "error_message": error.message if error else None,
                     }

@@ -190,6 +190,7 @@ class _Progress:
             error=error,
             fetch_status="failed" if self.fetched.error else "fetched",
             fetch_attempts=self.fetched.attempts,
+            fetch_verified=self.fetched.verified,
             folder=folder,
         )
         outcome = Outcome(

@@ -88,7 +88,12 @@ def _claims() -> list[Hostile]:
         _hostile("huge-planes-compressed", sizes.but(syntax=S.RLE), *claims, "codec-failed"),
         _hostile("huge-planes-deflated-frames", sizes.but(syntax=S.DEFLATED_FRAME), *claims, "codec-failed"),
         _hostile("pixel-length-outside", _plain().but(pixel_length=0xFFFFFFF0), *outside),
-        _hostile("pixel-length-undefined", _plain().but(pixel_length=0xFFFFFFFF), *outside, "codec-failed"),
+        _hostile(
+            "pixel-length-undefined",
+            _plain().but(pixel_length=0xFFFFFFFF, pixel_bytes=_plain().native_pixels() + b"\1" * 6),
+            *outside,
+            "codec-failed",
+        ),
         _hostile("sequence-length-outside", _sequence_length(0x7FFFFFF0), *outside),
         _hostile("sequence-length-too-short", _sequence_length(9), *outside, "missing-attribute"),
         _hostile("zero-rows", _with(Rows=0), "invalid-attribute"),

@@ -87,7 +87,7 @@ def place(
         Strict accepts no deviation beyond 0.01 % of the spacing and no contradicting
         SpacingBetweenSlices.
     max_bytes : int, bytes
-        Bound of the memory for voxels; an eighth of it may be slices between positions far apart.
+        Bound of the memory for voxels; half of it may be slices between positions far apart.
 
     Raises
     ------
