@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
+import struct
 import warnings
 from typing import TYPE_CHECKING
 
-from segtools.decode.dicom.elements import VRS
 from segtools.decode.dicom.file import Structure, open_structure
 from segtools.decode.dicom.mmap import map_file
 from segtools.errors import UsageError
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from segtools.decode.dicom.elements import Element
 
 _PIXELS = 0x7FE00000
-_LONG = frozenset(vr for vr, is_long in VRS.values() if is_long)
+_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+_VR = re.compile(rb"[A-Z]{2}")
 
 
 def open_explicit(path: Path) -> Structure:
@@ -52,9 +54,23 @@ def open_explicit(path: Path) -> Structure:
 
 
 def element_bytes(structure: Structure, element: Element) -> bytes:
-    """An element with its header, as it is in the file."""
-    head = 12 if element.vr in _LONG else 8
-    return bytes(structure.raw[element.offset - head : element.end])
+    """An element with its header, as it is in the file; without the few that break explicit VR.
+
+    The header is where the tag is: ``62 00 02 00 | 53 51 | 00 00 | length`` has 12 bytes, the short
+    form 8. An element in another encoding than the file's would spoil a new one and is left out.
+    """
+    tag = struct.pack("<HH", element.tag >> 16, element.tag & 0xFFFF)
+    for head in (12, 8):
+        start = element.offset - head
+        vr = bytes(structure.raw[start + 4 : start + 6])
+        if (
+            start >= 0
+            and structure.raw[start : start + 4] == tag
+            and _VR.fullmatch(vr)
+            and (vr in _LONG) == (head == 12)
+        ):
+            return bytes(structure.raw[start : element.end])
+    return b""
 
 
 def item_bytes(
