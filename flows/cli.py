@@ -12,6 +12,8 @@ import sys
 
 from cyclopts import App, Parameter
 
+from flows.console import adapt_streams
+
 COMMANDS = {
     "plan": ("cohort:plan", "What a cohort would select, cost and need, before anything moves."),
     "run": ("cohort:run", "Select, fetch, decode and write a cohort as a dataset: the whole pipeline."),
@@ -77,6 +79,7 @@ def main() -> None:
     os.environ.setdefault(
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30"
     )  # s; docs/zombie-automation.yaml waits 90
+    adapt_streams()
     try:
         code = app()
     except KeyboardInterrupt:
