@@ -164,7 +164,7 @@ CODES: dict[str, Code] = {
         "index",
         collections_invalid=("The table that assigns folders to collections cannot be read.", "Fix the line shown."),
         unreadable_object=("The operating system or the endpoint refuses to give the object.", "Check its permissions."),
-        duplicate_instance=("Two objects have the same SOPInstanceUID; the first was indexed.", "Keep the right one of them."),
+        duplicate_instance=("Two objects have the same SOPInstanceUID; the first, or the one that is complete, was taken.", "Keep the right one of them."),
         series_conflict=("Objects of one SeriesInstanceUID have different collections, patients or studies; the first was used.", "Put them into separate series."),
     ),
     **_errors(
