@@ -164,7 +164,7 @@ CODES: dict[str, Code] = {
         "index",
         collections_invalid=("The table that assigns folders to collections cannot be read.", "Fix the line shown."),
         unreadable_object=("The operating system or the endpoint refuses to give the object.", "Check its permissions."),
-        duplicate_instance=("Two objects have the same SOPInstanceUID; the first was indexed.", "Keep the right one of them."),
+        duplicate_instance=("Two objects have the same SOPInstanceUID; the first, or the one that is complete, was taken.", "Keep the right one of them."),
         series_conflict=("Objects of one SeriesInstanceUID have different collections, patients or studies; the first was used.", "Put them into separate series."),
     ),
     **_errors(
@@ -242,7 +242,7 @@ CODES: dict[str, Code] = {
         source_series_unknown=(Severity.HINT, "The file does not say, or not clearly, which series was segmented.", "source_series_uid is null, or the series named in the message."),
         source_assumed=(Severity.WARNING, "The segmentation names none of the images given; those with a matching grid were used.", "Make sure that they are what was segmented."),
         source_images_ignored=(Severity.INFO, "Some of the images given do not belong to the stack that was segmented.", "The others were used."),
-        source_slices_missing=(Severity.WARNING, "Slices of the source are missing.", "Frames there refer to no image; give the whole series."),
+        source_slices_missing=(Severity.WARNING, "Slices of the source series are missing.", "Their places were kept, without an image; give the whole series if you can."),
         frame_of_reference_differs=(Severity.WARNING, "The source images have another FrameOfReferenceUID.", "They were used because `--source-anyway` was given; the voxels are on one grid."),
         padded_to_source=(Severity.INFO, "The mask was padded to the source grid.", "Nothing to do."),
         cropped_to_source=(Severity.WARNING, "Voxels outside the source grid were cut off.", "Their number is recorded."),

@@ -14,7 +14,7 @@ from tests.factories.cases_segments import segment_cases
 from tests.factories.cases_structure import structure_cases
 from tests.factories.cases_terms import term_cases
 
-ROWS = [f"E{n}" for n in range(1, 113)] + ["E28b", "E28c", "E28d", "E28e"]
+ROWS = [f"E{n}" for n in range(1, 113)] + ["E28b", "E28c", "E28d", "E28e", "E28f"]
 """The rows there must be a case of."""
 
 
@@ -36,5 +36,5 @@ def all_cases() -> tuple[Case, ...]:
 
 
 def _row_key(row: str) -> tuple[int, str]:
-    digits = row[1:].rstrip("bcde")
+    digits = row[1:].rstrip("bcdef")
     return int(digits), row[1 + len(digits) :]

@@ -22,9 +22,8 @@ LEFT_OUT = b"\xff\xff\xff\xff"
 
 
 def encoding_cases() -> list[Case]:
-    """All of them. pydicom reads few of these, so the second reading is not asked."""
-    cases = [*_odd_elements(), *_unknown(), *_delimiters(), *_contradicting(), *_pixels()]
-    return [replace(case, second_reading=False) for case in cases]
+    """All of them."""
+    return [*_odd_elements(), *_unknown(), *_delimiters(), *_contradicting(), *_pixels()]
 
 
 def _read(
