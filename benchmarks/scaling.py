@@ -36,7 +36,7 @@ AXES: dict[str, tuple[Point, ...]] = {
     "segments": tuple((f"{n}", n, lambda n=n: files.many_segments(n)) for n in (100, 1000, 10_000)),  # type: ignore[misc]
     "overlapping (layers × voxels)": tuple(
         (f"{n}", n, lambda n=n: files.overlapping(n))
-        for n in (30, 100, 300)  # type: ignore[misc]
+        for n in (25, 80, 250)  # type: ignore[misc]
     ),
     "scattered labels": tuple((f"{n}", n, lambda n=n: files.scattered(n)) for n in (100, 1000, 10_000)),  # type: ignore[misc]
     "grid around a small segment": tuple(

@@ -94,6 +94,7 @@ def make_config(settings: Settings, spec: CohortSpec, indexes: Sequence[Path] = 
         fetch=settings.fetch,
         decode=settings.decode,
         executor=settings.make_executor(),
+        consent=settings.make_consent(),
         compression_level=settings.write.compression_level,
         batch_bytes=settings.run.batch_bytes,
         batch_series=settings.run.batch_series,

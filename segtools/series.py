@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from segtools.errors import SegtoolsError
+
+
+Verified = Literal["md5", "dicom", "size"]
+WEAKEST_FIRST: tuple[Verified, ...] = ("size", "dicom", "md5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,9 @@ class FetchedSeries:
         MD5 of each file, hexadecimal, computed from the bytes that arrived.
     attempts : int
         Transfers it took.
+    verified : {"md5", "dicom", "size"} or None
+        The weakest check that a file of it passed: its MD5 is the table's or the ETag's; it is DICOM to
+        its end, of the UIDs that the table names; its size alone. None where nothing was fetched.
     error : SegtoolsError or None
     """
 
@@ -104,3 +111,4 @@ class FetchedSeries:
     md5s: tuple[str | None, ...] = ()
     attempts: int = 1
     error: SegtoolsError | None = None
+    verified: Verified | None = None

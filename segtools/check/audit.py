@@ -118,15 +118,16 @@ def _file(dataset: Dataset, row: Row) -> list[Row]:
 
 def _instances(dataset: Dataset) -> Iterator[list[Row]]:
     """Segments of one instance after the other."""
-    cursor = dataset.connection.cursor().execute(_SEGMENTS)
-    names = [column[0] for column in cursor.description or ()]
+    with dataset.cursor() as cursor:
+        cursor.execute(_SEGMENTS)
+        names = [column[0] for column in cursor.description or ()]
 
-    def fetched() -> Iterator[Row]:
-        while batch := cursor.fetchmany(10_000):
-            yield from (dict(zip(names, values, strict=True)) for values in batch)
+        def fetched() -> Iterator[Row]:
+            while batch := cursor.fetchmany(10_000):
+                yield from (dict(zip(names, values, strict=True)) for values in batch)
 
-    for _, rows in groupby(fetched(), lambda row: (row["seg_series_uid"], row["seg_sop_uid"])):
-        yield list(rows)
+        for _, rows in groupby(fetched(), lambda row: (row["seg_series_uid"], row["seg_sop_uid"])):
+            yield list(rows)
 
 
 def _instance(dataset: Dataset, rows: list[Row]) -> list[Row]:
@@ -157,7 +158,8 @@ def _read(dataset: Dataset, relative: str, row: Row) -> tuple[npt.NDArray[Any] |
         message = f"{relative} is no readable NIfTI ({error})."
         return None, [finding("file-altered", message, scope="instance")]
     found = []
-    expected = np.array(row["affine_ras_mm"]).reshape(4, 4)
+    # Without an affine in the table, the file's stands for nothing: an instance without a place in space.
+    expected = _affine_of(row, affine)
     # NIfTI-1 keeps the affine as float32.
     if not np.allclose(affine, expected[:3], rtol=1e-6, atol=1e-5 * max(1.0, np.abs(expected).max() / 100)):
         message = f"{relative} has another affine than the table."
@@ -171,6 +173,14 @@ def _read(dataset: Dataset, relative: str, row: Row) -> tuple[npt.NDArray[Any] |
         )
         return None, found
     return stored, found
+
+
+def _affine_of(row: Row, stored: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(4, 4) float64, mm: a row's affine; where it has none, the one stored."""
+    stated = row["affine_ras_mm"]
+    if stated is None:
+        return np.vstack([np.asarray(stored, np.float64)[:3], [0, 0, 0, 1]])
+    return np.array(stated, np.float64).reshape(4, 4)
 
 
 def _labels(rows: list[Row], stored: dict[str, npt.NDArray[Any]]) -> Iterator[Finding]:

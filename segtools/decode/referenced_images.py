@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segtools.decode import header as seg_header
-from segtools.decode.dicom.elements import PIXEL_DATA
 from segtools.decode.dicom.file import open_structure
+from segtools.decode.dicom.headers import PIXEL_DATA
 from segtools.decode.dicom.mmap import map_file
 from segtools.decode.geometry.frame_table import derivation_uids, read_frames, source_images
 from segtools.decode.geometry.source_images import SourceReferences

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from segtools.errors import FetchError
 from segtools.fetch.transfer import plan_batch, transfer
+from segtools.run.inspect import inspect_dicom
 from segtools.run.scratch import Canceled, Scratch
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FIRST_CHUNKS = 3
+_IMAGE_MEMORY = 6
+"""Bytes of memory per byte of an image series: float32 of 16-bit values that were halved losslessly."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,6 @@ class PipelineOptions:
         Never exceeded by all workers of the machine together.
     memory_budget_bytes : int or None, bytes
         Of this process: series are not processed at once whose estimates exceed it together.
-    memory_factor : float
-        Estimated memory of a series per byte of its files.
     decoders : int
         Series processed at a time.
     chunk_bytes : int, bytes
@@ -65,7 +66,6 @@ class PipelineOptions:
     scratch: Path
     disk_budget_bytes: int = 20_000_000_000
     memory_budget_bytes: int | None = None
-    memory_factor: float = 3.0
     decoders: int = 1
     chunk_bytes: int = 256_000_000
 
@@ -97,6 +97,8 @@ class Pipeline(Generic[T]):
         that could not be fetched too, with its `error`.
     fetch : FetchOptions
     options : PipelineOptions
+    estimate : callable
+        Bytes of memory that `process` takes for a series; asked only where there is a budget.
     convert : callable, optional
         Does the same with a fetched image series, for nothing in return; each once, and before the series
         that were drawn on it.
@@ -107,9 +109,11 @@ class Pipeline(Generic[T]):
         process: Callable[[FetchedSeries], T],
         fetch: FetchOptions,
         options: PipelineOptions,
+        estimate: Callable[[FetchedSeries], int],
         convert: Callable[[FetchedSeries], None] | None = None,
     ) -> None:
         self.process = process
+        self.estimate = estimate
         self.convert = convert
         self.fetch = fetch
         self.options = options
@@ -117,7 +121,7 @@ class Pipeline(Generic[T]):
         self._stops: set[threading.Event] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.process, self.fetch, self.options, self.convert)
+        return type(self), (self.process, self.fetch, self.options, self.estimate, self.convert)
 
     def cancel(self) -> None:
         """End running downloads and start nothing new; batches under way end with `Canceled`."""
@@ -203,7 +207,7 @@ class Pipeline(Generic[T]):
         granted = [plan.size_bytes if plan.error is None else 0 for plan in chunk]
         lease.grow(sum(granted), stop)
         start = time.monotonic()
-        fetched = transfer(chunk, self.fetch, stop)
+        fetched = transfer(chunk, self.fetch, stop, inspect_dicom)
         if stop.is_set():
             raise Canceled
         pace = (time.monotonic() - start) / max(1, sum(granted))
@@ -215,14 +219,15 @@ class Pipeline(Generic[T]):
     def _convert(self, arrived: _Arrived, lease: Lease) -> None:
         assert self.convert is not None  # noqa: S101 - no image is planned otherwise
         size = sum(file.stat().st_size for file in arrived.fetched.files)
-        with _memory(self.options.memory_budget_bytes).taken(int(size * self.options.memory_factor)):
+        with _memory(self.options.memory_budget_bytes).taken(size * _IMAGE_MEMORY):
             self.convert(arrived.fetched)
         shutil.rmtree(arrived.folder, ignore_errors=True)
         lease.shrink(arrived.granted_bytes)
 
     def _process(self, arrived: _Arrived, lease: Lease) -> Processed[T]:
-        size = sum(file.stat().st_size for file in arrived.fetched.files)
-        with _memory(self.options.memory_budget_bytes).taken(int(size * self.options.memory_factor)):
+        budget = self.options.memory_budget_bytes
+        need = 0 if budget is None else self.estimate(arrived.fetched)
+        with _memory(budget).taken(need):
             start = time.monotonic()
             result = self.process(arrived.fetched)
             seconds = time.monotonic() - start

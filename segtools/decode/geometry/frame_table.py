@@ -148,8 +148,9 @@ def _shared(structure: Structure) -> Items | None:
     element = structure.elements.get(SHARED_GROUPS)
     if element is None:
         return None
-    cursor = structure.cursor.implicit() if element.vr == "UN" else structure.cursor
-    return sequence_items.parse_items(cursor, element.offset, None if element.length < 0 else element.end)
+    return sequence_items.parse_items(
+        structure.inside(element), element.offset, None if element.length < 0 else element.end
+    )
 
 
 class _Source:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from segtools.decode.dicom.elements import PIXEL_DATA
 from segtools.decode.dicom.file import Structure, open_structure
+from segtools.decode.dicom.headers import PIXEL_DATA
 from segtools.decode.dicom.mmap import map_file
 from segtools.decode.geometry.frame_table import read_frames
 from segtools.errors import CorruptSegError, MissingError, SegError
