@@ -33,7 +33,7 @@ _HARMLESS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 _VOLUME_DEPTH = 4
 """``volumes/<collection>/<PatientID>/<SeriesInstanceUID>``"""
-_VOLUME_FILE = re.compile(r"_(dseg|mask|probseg)\.(nii\.gz|json|tsv)\Z")
+_VOLUME_FILE = re.compile(r"_(dseg|mask|probseg|image)\.(nii\.gz|json|tsv)\Z")
 
 VolumeKind = Literal["dseg", "mask", "probseg"]
 
@@ -82,18 +82,17 @@ def volume_name(
     return "_".join([*entities, f"{kind}.nii.gz"])
 
 
-<<<<<<< HEAD
 def image_name(series_uid: str, extension: str, *, revision: str) -> str:
     """File name of an image series' NIfTI or sidecar: ``<SeriesInstanceUID>_rev-<revision>_image.nii.gz``."""
     return "_".join([*_stem(series_uid, revision), f"image.{extension}"])
-=======
+
+
 def is_volume_file(relative: str) -> bool:
     """Whether a relative path is one that a run may have written below volumes/, or begun to write."""
     *folders, name = relative.split("/")
     return len(folders) == _VOLUME_DEPTH and bool(
         _VOLUME_FILE.search(name) or name.startswith(TEMPORARY_PREFIX)
     )
->>>>>>> main
 
 
 def _stem(sop_instance_uid: str, revision: str | None) -> list[str]:
