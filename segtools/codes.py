@@ -197,7 +197,7 @@ CODES: dict[str, Code] = {
         export_overlap=("Structures of a case share voxels, which the format cannot express.", "Export with `--overlap regions`, or choose structures that do not overlap with `--where`."),
         export_needs_images=("The format needs an image for each case, and this one has none.", "Run the cohort with `output.images: nifti`, or give a folder with `--images`."),
         export_mixed_modality=("The cases have images of several modalities, and the format needs one.", "Choose one with `--where \"source_modality = 'CT'\"`."),
-        pair_grid_differs=("Image and label map of a case lie on different grids.", "Run the cohort with `output.grid: source`, so that masks lie on the grid of their images."),
+        export_grid_differs=("Image and label map of a case lie on different grids.", "Run the cohort with `output.grid: source`, so that masks lie on the grid of their images."),
     ),
     # --- findings of decode: repaired, assumed or doubtful ---------------------------------------
     **_findings(
@@ -277,6 +277,7 @@ CODES: dict[str, Code] = {
         "check",
         laterality_conflict=(Severity.WARNING, "Label, code and position disagree about the side.", "Look at the mask."),
         duplicate_structure=(Severity.HINT, "One file has the same structure twice.", "Tell them apart by tracking_id or segment_number."),
+        pair_grid_differs=(Severity.HINT, "Image and label map lie on different grids.", "Run the cohort with `output.grid: source` if pairs of one shape are wanted."),
         volume_outlier=(Severity.WARNING, "The volume differs much from the other segments of this structure in the dataset.", "Look at the mask."),
         touches_border=(Severity.INFO, "The mask touches the border of its grid.", "It may be cut off."),
         fragmented=(Severity.HINT, "The mask has many separate components.", "Look at the mask."),

@@ -121,7 +121,7 @@ def test_a_pair_on_two_grids_is_left_out(dataset, images, tmp_path):
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine + np.eye(4)[3] * 0.01), path)
     report = export(dataset, "monai", tmp_path / "out", ExportOptions(images=images))
     assert report.cases == 1
-    assert [error.code for _, error in report.skipped] == ["pair-grid-differs"]
+    assert [error.code for _, error in report.skipped] == ["export-grid-differs"]
 
 
 def overlapping(tmp_path):
