@@ -118,7 +118,11 @@ def test_what_is_no_description(text: str, line: int | None, says: str, tmp_path
             "segmentAttributes[0][1].recommendedDisplayRGBValue",
             "255",
         ),
-        ({"TrackingUniqueIdentifier": "1.02"}, "segmentAttributes[0][1].TrackingUniqueIdentifier", "not a UID"),
+        (
+            {"TrackingUniqueIdentifier": "1.02"},
+            "segmentAttributes[0][1].TrackingUniqueIdentifier",
+            "not a UID",
+        ),
         (
             {"SegmentedPropertyTypeCodeSequence": [code("1", "x")]},
             "segmentAttributes[0][1].SegmentedPropertyTypeCodeSequence",
