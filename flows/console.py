@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import shutil
 import sys
 import time
@@ -19,6 +20,7 @@ from segtools.showable import json_text, showable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import pyarrow as pa
 
@@ -145,6 +147,11 @@ def print_table(table: pa.Table, *, as_json: bool, limit: int | None = None) -> 
 def note(text: str) -> None:
     """Write a line to stderr; names and texts from files may stand in it as they are."""
     print(showable(text), file=sys.stderr)
+
+
+def path_text(path: Path | str) -> str:
+    """A path as text; bytes of a name that are no UTF-8 are shown as hex escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def agrees(question: str) -> bool:

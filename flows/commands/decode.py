@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import os
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.console import note, print_json, print_rows
+from flows.console import note, path_text, print_json, print_rows
 from segtools.codes import Severity
 from segtools.decode import DecodeOptions, read_header
 from segtools.errors import FetchError, MissingError, NotSegError, SegError, UsageError
@@ -91,9 +90,9 @@ def decode(
         except (SegError, FetchError, MissingError) as error:
             is_other = work.leaves_out(error)
             if not is_other:
-                note(f"error [{error.code}] {_shown(file)}: {error}")
+                note(f"error [{error.code}] {path_text(file)}: {error}")
             kind = "skipped" if is_other else "error"
-            results.append({"file": _shown(file), kind: error.code, "message": error.message})
+            results.append({"file": path_text(file), kind: error.code, "message": error.message})
             continue
         work.done(file)
         for done in decoded:
@@ -143,7 +142,7 @@ class _Folder:
         said = "with the same bytes" if same else "with other bytes; decode it alone, into another folder"
         raise FetchError(
             "duplicate-instance",
-            f"It has the SOPInstanceUID of {_shown(first)}, which was decoded, {said}.",
+            f"It has the SOPInstanceUID of {path_text(first)}, which was decoded, {said}.",
             hint="",
             is_copy=same,
         )
@@ -176,7 +175,7 @@ def _end(path: Path, results: list[dict[str, Any]], work: _Folder, *, json: bool
         print_json(results if work.is_folder or len(results) > 1 else results[0])
     if work.others:
         parts = ", ".join(f"{count:,} {_OTHERS.get(code, code)}" for code, count in work.others.items())
-        note(f"{work.others.total():,} files of {_shown(path)} were left out: {parts}")
+        note(f"{work.others.total():,} files of {path_text(path)} were left out: {parts}")
     if not of_segs:
         raise MissingError("not-found", f"The folder {path} has no DICOM SEG.", hint="", path=str(path))
     failed = sum("error" in result for result in of_segs)
@@ -199,14 +198,9 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _shown(path: Path) -> str:
-    """A path as text; bytes of a name that are no UTF-8 are shown as hex escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def _result(file: Path, done: SingleFile) -> dict[str, Any]:
     return {
-        "file": _shown(file),
+        "file": path_text(file),
         "part": done.part,
         "segments": done.written.segments,
         "findings": done.written.findings,
@@ -219,10 +213,12 @@ def _result(file: Path, done: SingleFile) -> dict[str, Any]:
 def _show(file: Path, done: SingleFile) -> None:
     grid = done.volume.grid
     size = "×".join(str(n) for n in reversed(grid.shape))
-    spacing = " × ".join(f"{mm:.4g}" for mm in grid.spacing_mm)
+    unknown = {"pixel spacing": (0, 1), "slice spacing": (2,)}
+    hidden = {axis for name in grid.assumed for axis in unknown.get(name, ())}
+    spacing = " × ".join("?" if n in hidden else f"{mm:.4g}" for n, mm in enumerate(grid.spacing_mm))
     header = done.volume.header
     about = f"{header.segmentation_type}, {size} voxels of {spacing} mm, {header.frame_count} frames"
-    name = f"{_shown(file)}, part {done.part}" if done.part else _shown(file)
+    name = f"{path_text(file)}, part {done.part}" if done.part else path_text(file)
     print_rows(rows_for_people(done), _COLUMNS, title=f"{name}: {about}")
     for finding in done.volume.findings:
         if finding.severity >= Severity.HINT:

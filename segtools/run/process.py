@@ -74,6 +74,15 @@ def process_series(fetched: FetchedSeries, job: Job, stage: Stage) -> ProcessedS
     return progress.result()
 
 
+def series_memory(fetched: FetchedSeries, job: Job) -> int:
+    """Bytes of memory that `process_series` takes for a series, by what its headers say."""
+    from segtools.decode.memory import estimate_memory
+
+    groups = _instances(fetched) if fetched.error is None else []
+    sources: list[Any] = [paths[0] if len(paths) == 1 else paths for paths, _ in groups]
+    return max((estimate_memory(source, options=job.decode) for source in sources), default=0)
+
+
 def _instances(fetched: FetchedSeries) -> list[tuple[list[Path], list[str | None]]]:
     """Files by SOP instance; the parts of a concatenation are one instance."""
     pairs = list(zip(fetched.files, fetched.md5s, strict=True))
@@ -115,6 +124,7 @@ class _Progress:
             volume = decode.read(source, options=self.job.decode, source_grid=grid)
             if self.job.source_images is not None:
                 volume = self._onto_source(volume, grid)
+            volume = self._with_doubt(volume)
         except SegError as error:
             self.error = self.error or error
             self._failed(paths[0], error, size, md5s[0])
@@ -153,6 +163,16 @@ class _Progress:
         except (MissingError, UnsupportedSegError) as error:
             self.no_grid = error.message
             return None
+
+    def _with_doubt(self, volume: decode.SegVolume) -> decode.SegVolume:
+        """The volume, with a finding where nothing names the series that was segmented."""
+        header = volume.header
+        if self.series.source_series_uid is not None or header.source_series_uids:
+            return volume
+        named = len(header.source_instance_uids)
+        what = f"names {named} images, but no series" if named else "names neither images nor a series"
+        message = f"The file {what} as what was segmented, and the index does not know it."
+        return replace(volume, findings=(*volume.findings, Finding("source-series-unknown", message)))
 
     def _onto_source(self, volume: decode.SegVolume, grid: SourceGrid | None) -> decode.SegVolume:
         from segtools.decode.geometry.source_grid import onto

@@ -68,3 +68,10 @@ def test_the_source_at_hand_is_another_one(run):
 
 def test_no_grid_is_wanted(run):
     assert not {"source-grid-unknown", "padded-to-source"} & codes(run(SEG, None))
+
+
+def test_a_file_that_does_not_say_what_was_segmented(run):
+    nameless = SEG.but(edit=lambda seg: delattr(seg, "ReferencedSeriesSequence"))
+    assert "source-series-unknown" in codes(run(nameless, None, source=None))
+    assert "source-series-unknown" not in codes(run(nameless, None))
+    assert "source-series-unknown" not in codes(run(SEG, None, source=None))
