@@ -10,10 +10,10 @@ import os
 import shutil
 import tempfile
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from segtools.dataset.arrays import Image, Volume
 from segtools.dataset.committed_files import CommittedFiles
 from segtools.dataset.image_cache import ImageCache
 from segtools.dataset.lookup import Lookup, typed
@@ -39,62 +39,6 @@ if TYPE_CHECKING:
 
 CACHE_BYTES = 256 << 20
 """Label maps kept in memory for the next `mask`: one of 512 x 512 x 1024 voxels of one byte."""
-
-
-@dataclass(frozen=True)
-class Volume:
-    """The label maps of one instance.
-
-    Attributes
-    ----------
-    layers : tuple of (k, j, i) ndarray
-        One, unless segments share voxels. Values are SegmentNumbers, or label indices where the
-        volume was asked for with ``labels="cohort"``; 0 is background.
-    affine_ras_mm : (4, 4) float64 ndarray, mm
-        (i, j, k, 1) to RAS+.
-    segments : pyarrow.Table
-        The instance's rows.
-    """
-
-    layers: tuple[npt.NDArray[Any], ...]
-    affine_ras_mm: npt.NDArray[np.float64]
-    segments: pa.Table
-
-    @property
-    def array(self) -> npt.NDArray[Any]:
-        """(k, j, i) ndarray, if there is one layer.
-
-        Raises
-        ------
-        UsageError
-            ``not-found``: segments share voxels, so one array cannot hold them.
-        """
-        if len(self.layers) != 1:
-            raise UsageError(
-                "not-found",
-                f"The volume has {len(self.layers)} layers, so there is no single array.",
-                hint="Take `layers`, or one `mask` at a time.",
-            )
-        return self.layers[0]
-
-
-@dataclass(frozen=True)
-class Image:
-    """The images that a segmentation was drawn on.
-
-    Attributes
-    ----------
-    array : (k, j, i) int16 or float32 ndarray
-        HU, Bq/mL and the like: `row["unit"]`.
-    affine_ras_mm : (4, 4) float64 ndarray, mm
-        (i, j, k, 1) to RAS+.
-    row : dict
-        Of the images table.
-    """
-
-    array: npt.NDArray[Any]
-    affine_ras_mm: npt.NDArray[np.float64]
-    row: dict[str, Any]
 
 
 def open_dataset(
