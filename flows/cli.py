@@ -25,6 +25,10 @@ COMMANDS = {
     "fetch": ("cohort:fetch", "Download a cohort's DICOM SEG files, each one checked."),
     "decode": ("decode:decode", "Decode one DICOM SEG or a folder of them; no cohort, no server."),
     "encode": ("encode:encode", "Encode masks as a DICOM SEG: validated before, read back after."),
+    "transcode": (
+        "transcode:transcode",
+        "Store a DICOM SEG in another type or codec, or as NIfTI or NRRD; voxels proven the same.",
+    ),
     "index": ("index:index", "Index a folder of DICOM SEG files in IDC's schema."),
     "mirror": ("index:mirror", "Download IDC's segmentations table, for selection by structure."),
     "show": ("dataset:show", "What a dataset holds; or its rows that match a condition."),

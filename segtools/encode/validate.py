@@ -71,7 +71,8 @@ def check_islands(masks: Masks, numbers: Sequence[int]) -> list[Finding]:
     findings = []
     number_of = {place: number for number, place in masks.place.items()}
     for n, layer in enumerate(masks.layers):
-        components, count = cc3d.connected_components(layer, connectivity=26, return_N=True)
+        own = layer if layer.flags.writeable else layer.copy()  # cc3d takes no read-only memory
+        components, count = cc3d.connected_components(own, connectivity=26, return_N=True)
         if count <= 1:
             continue
         sizes = np.bincount(components.reshape(-1), minlength=count + 1)[1:]

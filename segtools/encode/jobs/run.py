@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segtools.decode.volume import Grid, Segment
+from segtools.encode.dicom.uids import uid_from
 from segtools.encode.frames.masks import Masks
 from segtools.encode.header.match import planes_of
 from segtools.encode.header.source import Source
-from segtools.encode.images import uid_from
 from segtools.encode.inputs.read import read_mask
 from segtools.encode.jobs.descriptions import described_files
 from segtools.encode.jobs.segments import fraction_masks, label_masks
