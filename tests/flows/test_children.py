@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -77,7 +76,3 @@ def test_a_killed_run_leaves_no_prefect_server(tmp_path: Path) -> None:
     parent.send_signal(signal.SIGKILL)
     parent.wait(30)
     until(lambda: not marked(name.encode()))
-    with pytest.raises(ProcessLookupError):
-        os.kill(server, 0)
-        time.sleep(5)
-        os.kill(server, 0)
