@@ -282,7 +282,7 @@ class _Run:
             return {}
         if not session.facts.has_segments:
             self.warnings.append(
-                "output.labels: no segment table is at hand, so nobody knows whether these names occur."
+                "output.labels: no segment table is available, so these names cannot be checked."
             )
             return dict(wanted)
         rows = self.ask(session, "series_concepts")
