@@ -9,7 +9,6 @@ So whoever is killed at any request leaves what the next run completes, to the s
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from segtools.dataset.reader import Dataset, open_dataset
 from segtools.dataset.stage import Stage
 from segtools.dataset.transaction import refuse_foreign
 from segtools.errors import MissingError
-from segtools.files import TEMPORARY_PREFIX, write_bytes, write_error
+from segtools.files import TEMPORARY_PREFIX, sha256_of, write_bytes, write_error
 from segtools.objectstore.bucket import Bucket
 from segtools.schema import DATASET_TABLES, SERIES
 
@@ -122,8 +121,7 @@ class BucketPlace:
         passing = self.layout.staging / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
         try:
             self.bucket.get(relative, passing)
-            with passing.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of(passing)
         except MissingError:
             return ""
         finally:
