@@ -18,7 +18,7 @@ from segtools.dataset.home import Home
 from segtools.dataset.layout import Layout
 from segtools.dataset.pages import STAGED_PAGES, find, places
 from segtools.dataset.place import Stored
-from segtools.dataset.reader import Dataset, open_dataset
+from segtools.dataset.reader import Dataset
 from segtools.dataset.stage import Stage
 from segtools.dataset.transaction import refuse_foreign
 from segtools.errors import MissingError
@@ -65,10 +65,6 @@ class BucketHome(Home):
     def holder(self) -> dict[str, Any] | None:
         """See `Home`."""
         return bucket_holder(self.bucket)
-
-    def open(self) -> Dataset:
-        """See `Home`; tables and volumes are brought when they are asked for."""
-        return open_dataset(self.name, self.bucket.options)
 
     @contextlib.contextmanager
     def stage(self, scratch: Scratch) -> Iterator[Stage]:
