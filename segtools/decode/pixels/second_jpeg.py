@@ -123,6 +123,8 @@ def jpeg_lossless(data: bytes, rows: int, columns: int, bits: int) -> Values:
         text = _bits(pieces[number].replace(b"\xff\x00", b"\xff"))
         lines = out[top : min(top + step, rows)]
         _decode_strip(text, codes, lines, predictor, 1 << (scan.precision - point - 1))
+    if out.max() >> (scan.precision - point):
+        raise refused(f"a voxel is {out.max()}, of {scan.precision - point} bits")
     return (out << point).ravel()
 
 
