@@ -14,7 +14,7 @@ from segtools.terminology.snomed import SNOMED_RT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from segtools.decode.dicom.file import Element, Structure
+    from segtools.decode.dicom.file import DicomFile, Element
 
 _ALGORITHM_TYPES = frozenset({"AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"})
 _BACKGROUND = ("125040", "DCM")
@@ -37,7 +37,7 @@ _KNOWN_BYTES = 4096
 """Longer code sequences are not remembered; a code with its modifiers has some hundred bytes."""
 
 
-def read_segments(structure: Structure) -> tuple[tuple[Segment, ...], list[Finding]]:
+def read_segments(structure: DicomFile) -> tuple[tuple[Segment, ...], list[Finding]]:
     """Segments that a file describes, sorted by number, and what was doubtful about them.
 
     The background of a label map is no segment: the item whose number is PixelPaddingValue, or
@@ -99,7 +99,7 @@ def _background(reader: _Reader, segments: Mapping[int, Segment]) -> set[int]:
 class _Reader:
     """Items of SegmentSequence as `Segment`, with the findings gathered on the way."""
 
-    def __init__(self, structure: Structure) -> None:
+    def __init__(self, structure: DicomFile) -> None:
         self.structure = structure
         self.findings: list[Finding] = []
         self.order: Literal["little", "big"] = "little" if structure.little_endian else "big"
