@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from segtools.decode.dicom.charset import decode_text
-from segtools.decode.dicom.file import Structure, open_structure, parse_decimals
+from segtools.decode.dicom.file import DicomFile, open_structure, parse_decimals
 from segtools.decode.dicom.mmap import map_file
 from segtools.encode.dicom.dictionary import DICTIONARY
 
@@ -46,7 +46,7 @@ class StructureHeader:
     """A header that our own reader found; see `Header`."""
 
     def __init__(
-        self, structure: Structure, elements: Mapping[int, Element], meta: Mapping[str, str]
+        self, structure: DicomFile, elements: Mapping[int, Element], meta: Mapping[str, str]
     ) -> None:
         self._structure, self._elements, self._meta = structure, elements, meta
 
