@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,8 @@ class Selection:
     engine: str
     warnings: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    images: pa.Table | None = None
+    """The image series to fetch too, as rows of `segtools.schema.SELECTION`; None: not asked for."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """`output.labels` by the names that the catalog gives; empty where the cohort names none."""
 
@@ -154,6 +156,7 @@ class _Run:
         rows = self.ask(session, "series")
         if rows.num_rows == 0:
             raise self.nothing(session)
+        rows = self.without_slides(rows)
         if spec.sample is None:
             self.names.note_absent(rows)
         segments = None
@@ -171,10 +174,32 @@ class _Run:
             segment_count=count,
             idc_version=facts.idc_version,
             engine=facts.engine,
+            images=self.images(session, rows),
             labels=labels,
             warnings=(*facts.warnings, *self.warnings, *self.names.warnings),
             provenance=self.provenance(facts),
         )
+
+    def without_slides(self, rows: pa.Table) -> pa.Table:
+        """The series but those of slide microscopy, which are no volumes: terabytes fetched to fail."""
+        if self.spec.source.slides:
+            return rows
+        is_slide = pc.fill_null(pc.equal(rows["source_modality"], "SM"), False)
+        slides = rows.filter(is_slide)
+        if not slides.num_rows:
+            return rows
+        kept = rows.filter(pc.invert(is_slide))
+        size = pc.sum(slides["size_bytes"]).as_py() / 1e9
+        what = f"{slides.num_rows:,} series of slide microscopy ({size:,.1f} GB)"
+        if not kept.num_rows:
+            raise SelectError(
+                "no-match",
+                f"The cohort matches {what} only; no volumes can be made of these.",
+                hint="To fetch the files nevertheless, set `source: {slides: true}` in the cohort file.",
+            )
+        self.warnings.append(f"{what} are left out: no volumes can be made of these.")
+        self.results["series"] = replace(self.results["series"], table=kept)
+        return kept
 
     def estimate(self, session: Session) -> int:
         self.prepare(session, look_up=False)
@@ -197,6 +222,7 @@ class _Run:
         values["labelmaps_only"] = only_labelmaps
         values["segmentation_types"] = [] if only_labelmaps else list(spec.segmentation_types)
         values["by_segment"] = bool(spec.segment_filters)
+        values["with_slides"] = spec.source.slides
         if spec.sample is not None:
             values["sample_patients"] = spec.sample.patients or 0
             values["sample_series"] = spec.sample.series or 0
@@ -271,6 +297,24 @@ class _Run:
         self.library = self.library.with_query(_prefixed(query), CHOSEN)
         self.values |= {f"{_QUERY_PREFIX}{name}": value for name, value in given.items()}
         self.values["by_query"] = True
+
+    def images(self, session: Session, rows: pa.Table) -> pa.Table | None:
+        """The image series that the chosen series were drawn on, where `output.images` asks for them."""
+        if self.spec.output.images == "none":
+            return None
+        found = self.ask(session, "sources").rename_columns(
+            {"source_series_uid": "seg_series_uid", "modality": "source_modality"}
+        )
+        absent = [name for name in schema.SELECTION.names if name not in found.column_names]
+        for name in absent:
+            found = found.append_column(name, pa.nulls(found.num_rows, schema.SELECTION[name].type))
+        there = set(found["seg_series_uid"].to_pylist())
+        without = sum(uid not in there for uid in rows["source_series_uid"].to_pylist())
+        if without:
+            self.warnings.append(
+                f"output.images: the tables do not list the images of {without} of {rows.num_rows} series."
+            )
+        return _as(schema.SELECTION, found)
 
     def labels(self, session: Session) -> dict[str, int]:
         """`output.labels` by the names in the catalog; a name that does not occur is refused.
