@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from segtools.select.filters import Code, ManyOf, Model, Name, SegmentFilters, SeriesFilters
+from segtools.select.filters import (
+    Code,
+    ImageFilters,
+    ManyOf,
+    Model,
+    Name,
+    SegmentFilters,
+    SeriesFilters,
+)
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
@@ -63,6 +72,19 @@ class UserQuery(Model):
     parameters: dict[Name, Any] = Field(default_factory=dict, description="Values of its parameters.")
 
 
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+
+def _bytes(value: Any) -> Any:
+    """A size with its unit (decimal, as IDC counts) in bytes."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)", value.strip().lower())
+    if found is None or found[2] not in _UNITS:
+        raise ValueError(f"{value!r} is no size; write it as 50 GB or in bytes")
+    return round(float(found[1]) * _UNITS[found[2]])
+
+
 def _query(value: Any) -> Any:
     return {"folder": value} if isinstance(value, str) else value
 
@@ -77,6 +99,20 @@ class CohortSpec(SeriesFilters, SegmentFilters):
     description: str = Field("", max_length=2000, description="For people; goes to the dataset's README.")
     idc_version: Annotated[int, Field(ge=1, le=999)] | Literal["latest"] = Field(
         "latest", description="IDC release; `latest` is resolved once per run and recorded."
+    )
+    images: ImageFilters = Field(
+        default_factory=ImageFilters, description="Filters on the images that were segmented."
+    )
+    studies_with: ManyOf[Name] = Field(
+        (), description="Only studies that also have series of all these modalities, as `[PT, CT]`."
+    )
+    min_studies: int = Field(
+        0, ge=0, description="Only patients with segmentations in this many studies or more."
+    )
+    max_bytes: Annotated[int | None, BeforeValidator(_bytes)] = Field(
+        None,
+        ge=1,
+        description="At most this many bytes, as `50 GB`: whole series in a fixed random order of patients.",
     )
     query: Annotated[UserQuery | None, BeforeValidator(_query)] = Field(
         None, description="A query folder of one's own that names the series to choose from."
@@ -112,6 +148,12 @@ class CohortSpec(SeriesFilters, SegmentFilters):
         given = {key: getattr(self, key) for key in SeriesFilters.model_fields}
         given |= {f"exclude_{key}": getattr(self.exclude, key) for key in SeriesFilters.model_fields}
         return {key: value for key, value in given.items() if value}
+
+    @property
+    def image_filters(self) -> dict[str, Any]:
+        """The values of the keys about images that are given, as ``image_<key>``."""
+        given = {key: getattr(self.images, key) for key in ImageFilters.model_fields}
+        return {f"image_{key}": value for key, value in given.items() if value not in (None, ())}
 
     @property
     def segment_filters(self) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from segtools.select.cohort_spec import CohortSpec
 from segtools.select.concept_keys import PREFIXES, Concepts, Keys, code_keys, require_segments
 from segtools.select.engines.base import Result, check_columns
 from segtools.select.engines.sources import Sources
-from segtools.select.filters import CONCEPTS, Code, filters
-from segtools.select.known_names import KnownNames, given_filters
+from segtools.select.filters import CONCEPTS, OF_SERIES_INDEX, Code, filters
+from segtools.select.known_names import KnownNames, given_filters, plain_value
 from segtools.select.sql.library import Library, Query, load_query
 from segtools.select.sql.statement import CHOSEN
 
@@ -188,6 +188,7 @@ class _Run:
         spec, facts = self.spec, session.facts
         if spec.segment_filters:
             require_segments(session, f"The filter {spec.segment_filters[0]!r}")
+        self.check_images(session)
         self.check_missing(facts)
         self.names = KnownNames(spec, session, self.library)
         values = self.names.values(look_up=look_up)
@@ -196,7 +197,12 @@ class _Run:
         only_labelmaps = set(spec.segmentation_types) == {"LABELMAP"}
         values["labelmaps_only"] = only_labelmaps
         values["segmentation_types"] = [] if only_labelmaps else list(spec.segmentation_types)
-        values["by_segment"] = bool(spec.segment_filters)
+        values |= {name: plain_value(given) for name, given in spec.image_filters.items()}
+        values["by_image"] = bool(spec.image_filters)
+        values["by_segment"] = bool(spec.segment_filters or spec.image_filters)
+        values["studies_with"] = list(spec.studies_with)
+        values["min_studies"] = spec.min_studies
+        values["max_bytes"] = spec.max_bytes or 0
         if spec.sample is not None:
             values["sample_patients"] = spec.sample.patients or 0
             values["sample_series"] = spec.sample.series or 0
@@ -207,6 +213,30 @@ class _Run:
         self.values = values
         if spec.query is not None:
             self.use_query(session)
+
+    def check_images(self, session: Session) -> None:
+        """Refuse filters on images where no table names them, or tells what is asked."""
+        given = [name.removeprefix("image_") for name in self.spec.image_filters]
+        if not given:
+            return
+        require_segments(session, f"The filter images.{given[0]}")
+        facts = session.facts
+        beyond = [name for name in given if name not in OF_SERIES_INDEX]
+        geometry = [name for name in given if name in ("regular_volume", "slice_spacing_mm")]
+        if beyond and not facts.has_images:
+            raise SelectError(
+                "source-missing",
+                f"images.{beyond[0]} needs IDC's indexes of CT, MR and PT, which are not at hand.",
+                hint="Run `idcseg mirror` once.",
+                key=f"images.{beyond[0]}",
+            )
+        if geometry and facts.engine == "bigquery":
+            raise SelectError(
+                "source-missing",
+                f"images.{geometry[0]} cannot be answered by BigQuery: no table there holds it.",
+                hint="Use the embedded engine: --set engine.kind=duckdb.",
+                key=f"images.{geometry[0]}",
+            )
 
     def check_missing(self, facts: Facts) -> None:
         missing = facts.missing.get("segmentations", frozenset())
@@ -311,6 +341,8 @@ class _Run:
         self.names.check_algorithms(None)
         self.check_codes(session, None)
         given = given_filters(self.spec)
+        given += [name.replace("image_", "images.") for name in self.spec.image_filters]
+        given += [name for name in ("studies_with", "min_studies", "max_bytes") if getattr(self.spec, name)]
         given += ["query"] if self.spec.query is not None else []
         text = ", ".join(given) if given else "none"
         return SelectError("no-match", f"No segmentation series passes all filters ({text}).", filters=given)

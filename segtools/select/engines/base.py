@@ -58,6 +58,8 @@ class Facts:
     has_segments: bool
     """Whether every source has segment-level rows."""
     has_objects: bool
+    has_images: bool = False
+    """Whether a table tells slice thickness and the like of images."""
     missing: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Table → columns that it lacks (they read as null)."""
     warnings: tuple[str, ...] = ()

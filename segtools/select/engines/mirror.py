@@ -121,6 +121,11 @@ def _copy(s5cmd: S5cmd, files: Sequence[_Remote], folder: Path) -> None:
             raise (lasting or errors)[0]
 
 
+def index_folder(root: Path, idc_version: int) -> Path:
+    """Where a release's indexes of images (`ct_index.parquet` and the like) are kept beside the mirror."""
+    return root / f"idc_v{idc_version}" / "index"
+
+
 def find(root: Path, idc_version: int) -> list[Path] | None:
     """The Parquet files of a mirror, or None where that release is not mirrored.
 
