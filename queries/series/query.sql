@@ -36,6 +36,14 @@ wanted AS (
       )
     )
     AND (
+      ARRAY_LENGTH(@exclude_studies_with) = 0
+      OR StudyInstanceUID NOT IN (
+        SELECT StudyInstanceUID
+        FROM series_index
+        WHERE Modality IN UNNEST(@exclude_studies_with) AND StudyInstanceUID IS NOT NULL
+      )
+    )
+    AND (
       @min_studies = 0
       OR CONCAT(collection_id, '/', PatientID) IN (
         SELECT CONCAT(collection_id, '/', PatientID)
@@ -63,6 +71,21 @@ matched AS (
     OR source_series_uid IN (SELECT image_series_uid FROM images WHERE @image_filters)
   GROUP BY seg_series_uid
 ),
+-- Series, studies or patients that hold every structure of structures_all; each has a number.
+held AS (
+  SELECT
+    CASE @all_within
+      WHEN 'study' THEN wanted.StudyInstanceUID
+      WHEN 'patient' THEN CONCAT(wanted.collection_id, '/', wanted.PatientID)
+      ELSE wanted.SeriesInstanceUID
+    END AS holder
+  FROM segment_meanings
+  INNER JOIN wanted ON wanted.SeriesInstanceUID = segment_meanings.seg_series_uid
+  CROSS JOIN UNNEST(@all_numbers) AS number
+  WHERE CONCAT(CAST(number AS STRING), '#', segment_meanings.concept_key) IN UNNEST(@all_of)
+  GROUP BY holder
+  HAVING COUNT(DISTINCT number) = ARRAY_LENGTH(@all_numbers)
+),
 sampled AS (
   SELECT
     wanted.idc_version AS idc_version,
@@ -85,7 +108,16 @@ sampled AS (
   FROM wanted
   LEFT JOIN matched ON matched.seg_series_uid = wanted.SeriesInstanceUID
   LEFT JOIN series_index AS image ON image.SeriesInstanceUID = matched.source_series_uid
-  WHERE NOT @by_segment OR matched.seg_series_uid IS NOT NULL
+  WHERE
+    (NOT @by_segment OR matched.seg_series_uid IS NOT NULL)
+    AND (
+      ARRAY_LENGTH(@all_numbers) = 0
+      OR CASE @all_within
+        WHEN 'study' THEN wanted.StudyInstanceUID
+        WHEN 'patient' THEN CONCAT(wanted.collection_id, '/', wanted.PatientID)
+        ELSE wanted.SeriesInstanceUID
+      END IN (SELECT holder FROM held)
+    )
   -- MD5 of seed and identifier is the same number on every engine: a sample can be drawn again.
   QUALIFY
     (

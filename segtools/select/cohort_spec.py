@@ -13,6 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from segtools.select.filters import (
     Code,
+    ConceptOrName,
     ImageFilters,
     ManyOf,
     Model,
@@ -64,6 +65,21 @@ class Source(Model):
 class Exclude(SeriesFilters):
     """Series that are left out even where they match."""
 
+    studies_with: ManyOf[Name] = Field(
+        (), description="Studies that have series of any of these modalities, as `SM`."
+    )
+
+
+class StructuresAll(Model):
+    """Structures that must all be there, in one series, or in one study or patient."""
+
+    of: ManyOf[ConceptOrName] = Field(description="Names or codes, as in `structures`.")
+    within: Literal["series", "study", "patient"] = Field("series", description="Where they must all be.")
+
+
+def _all_of(value: Any) -> Any:
+    return {"of": value} if isinstance(value, list | str) else value
+
 
 class UserQuery(Model):
     """A query folder of one's own, which names the series (`seg_series_uid`) to choose from."""
@@ -99,6 +115,9 @@ class CohortSpec(SeriesFilters, SegmentFilters):
     description: str = Field("", max_length=2000, description="For people; goes to the dataset's README.")
     idc_version: Annotated[int, Field(ge=1, le=999)] | Literal["latest"] = Field(
         "latest", description="IDC release; `latest` is resolved once per run and recorded."
+    )
+    structures_all: Annotated[StructuresAll | None, BeforeValidator(_all_of)] = Field(
+        None, description="Structures that must all be there: a list, or a mapping of `of` and `within`."
     )
     images: ImageFilters = Field(
         default_factory=ImageFilters, description="Filters on the images that were segmented."

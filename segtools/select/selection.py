@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from segtools import schema
 from segtools.errors import QueryError, SelectError, SpecError
-from segtools.select.cohort_spec import CohortSpec
+from segtools.select.cohort_spec import CohortSpec, StructuresAll
 from segtools.select.concept_keys import PREFIXES, Concepts, Keys, code_keys, require_segments
 from segtools.select.engines.base import Result, check_columns
 from segtools.select.engines.sources import Sources
@@ -186,8 +186,8 @@ class _Run:
     def prepare(self, session: Session, *, look_up: bool = True) -> None:
         """Values of all parameters; refuse what these tables cannot answer."""
         spec, facts = self.spec, session.facts
-        if spec.segment_filters:
-            require_segments(session, f"The filter {spec.segment_filters[0]!r}")
+        if given := [*spec.segment_filters, *(["structures_all"] if spec.structures_all else [])]:
+            require_segments(session, f"The filter {given[0]!r}")
         self.check_images(session)
         self.check_missing(facts)
         self.names = KnownNames(spec, session, self.library)
@@ -199,8 +199,9 @@ class _Run:
         values["segmentation_types"] = [] if only_labelmaps else list(spec.segmentation_types)
         values |= {name: plain_value(given) for name, given in spec.image_filters.items()}
         values["by_image"] = bool(spec.image_filters)
-        values["by_segment"] = bool(spec.segment_filters or spec.image_filters)
+        values["by_segment"] = bool(spec.segment_filters or spec.image_filters or spec.structures_all)
         values["studies_with"] = list(spec.studies_with)
+        values["exclude_studies_with"] = list(spec.exclude.studies_with)
         values["min_studies"] = spec.min_studies
         values["max_bytes"] = spec.max_bytes or 0
         if spec.sample is not None:
@@ -257,7 +258,9 @@ class _Run:
     def concept_values(self, session: Session) -> dict[str, Any]:
         """Values for names and codes; only names need to ask the tables."""
         wanted = {name: getattr(self.spec, name) for name in PREFIXES}
+        together = self.spec.structures_all
         named = any(isinstance(item, str) for items in wanted.values() for item in items)
+        named = named or together is not None
         concepts = Concepts.read(session, self.library) if named else None
         values: dict[str, Any] = {"by_structure": bool(self.spec.structures)}
         for name, items in wanted.items():
@@ -280,6 +283,22 @@ class _Run:
                 of_names = concepts.type_codes(named_keys)
                 codes = [*codes, *of_names] if of_names else []
             values[f"{name.removesuffix('s')}_codes"] = list(dict.fromkeys(codes))
+        if together is not None and concepts is not None:
+            values |= self.together_values(concepts, together)
+        return values
+
+    def together_values(self, concepts: Concepts, together: StructuresAll) -> dict[str, Any]:
+        """Values for structures that must all be there; without `structures` they are what matches."""
+        groups = [concepts.concept_keys(item) for item in together.of]
+        values: dict[str, Any] = {
+            "all_numbers": list(range(len(groups))),
+            "all_of": [f"{number}#{key}" for number, keys in enumerate(groups) for key in keys],
+            "all_within": together.within,
+        }
+        if not self.spec.structures:
+            keys = list(dict.fromkeys(key for group in groups for key in group))
+            values |= {"by_structure": True, "structure_concepts": keys}
+            values["structure_codes"] = concepts.type_codes(keys)
         return values
 
     def use_query(self, session: Session) -> None:
@@ -342,7 +361,11 @@ class _Run:
         self.check_codes(session, None)
         given = given_filters(self.spec)
         given += [name.replace("image_", "images.") for name in self.spec.image_filters]
-        given += [name for name in ("studies_with", "min_studies", "max_bytes") if getattr(self.spec, name)]
+        given += [
+            name
+            for name in ("structures_all", "studies_with", "min_studies", "max_bytes")
+            if getattr(self.spec, name)
+        ]
         given += ["query"] if self.spec.query is not None else []
         text = ", ".join(given) if given else "none"
         return SelectError("no-match", f"No segmentation series passes all filters ({text}).", filters=given)

@@ -77,7 +77,7 @@ def attributes(folders: Sequence[Path], view: Callable[[Path, str], str]) -> str
         paths = [folder / f"{name}.parquet" for folder in folders]
         path = next((path for path in paths if path.is_file()), None)
         if path is not None:
-            have[name] = _columns(path)
+            have[name] = check(path)
             view(path, name)
     if not have:
         return None
@@ -91,7 +91,14 @@ def attributes(folders: Sequence[Path], view: Callable[[Path, str], str]) -> str
     return f"SELECT uids.SeriesInstanceUID, {columns} FROM ({uids}) AS uids{joins}"
 
 
-def _columns(path: Path) -> set[str]:
+def check(path: Path) -> set[str]:
+    """The columns of an index.
+
+    Raises
+    ------
+    SelectError
+        ``table-invalid``: it cannot be read, or has no SeriesInstanceUID.
+    """
     try:
         names = set(pq.read_schema(path).names)
     except (OSError, pa.ArrowException) as error:

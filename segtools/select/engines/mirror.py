@@ -22,8 +22,8 @@ from segtools.bounded_json import load_json
 from segtools.errors import EnvironmentProblem, FetchError, SegtoolsError, SelectError, Transient
 from segtools.files import TEMPORARY_PREFIX, write_bytes, write_error
 from segtools.objectstore.s5cmd import FetchOptions, S5cmd
-from segtools.objectstore.urls import IDC_EXPORT
-from segtools.select.engines import schema_drift
+from segtools.objectstore.urls import GOOGLE, IDC_EXPORT, IDC_INDEX_ARTIFACTS
+from segtools.select.engines import image_indexes, schema_drift
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,6 +104,73 @@ def mirror(
     except OSError as error:
         raise write_error(error, target) from error
     return target
+
+
+def mirror_indexes(
+    destination: Path,
+    idc_version: int,
+    release: str,
+    options: FetchOptions | None = None,
+    *,
+    artifacts_url: str = IDC_INDEX_ARTIFACTS,
+) -> list[Path]:
+    """Copy IDC's indexes of CT, MR, PT, contrast and geometry, for filters on the segmented images.
+
+    Parameters
+    ----------
+    destination : Path
+        Folder of all mirrors.
+    idc_version : int
+    release : str
+        Release of idc-index-data whose artefacts they are, as ``25.0.5``.
+    options : FetchOptions, optional
+        Default: anonymously, from Google's S3 endpoint.
+    artifacts_url : str
+
+    Returns
+    -------
+    list of Path
+        The files that the release has; of an older one some may be absent.
+
+    Raises
+    ------
+    SelectError, EnvironmentProblem, WriteError
+        As `mirror`; ``version-unknown``: the release has no such files.
+    """
+    target = index_folder(destination, idc_version)
+    s5cmd = S5cmd(options or FetchOptions(endpoint=GOOGLE))
+    wanted = {f"{name}.parquet" for name in image_indexes.FILES}
+    here = [target / name for name in sorted(wanted) if (target / name).is_file()]
+    if len(here) == len(wanted):
+        return here
+    partial = target.parent / f"{TEMPORARY_PREFIX}index"
+    try:
+        listed = s5cmd.walk(f"{artifacts_url}/{release}/release_artifacts/")
+        files = [
+            _Remote(url.rpartition("/")[2], url, entry.size_bytes, entry.md5)
+            for url, entry in sorted(listed.items())
+            if url.rpartition("/")[2] in wanted
+        ]
+        if not files:
+            raise SelectError(
+                "version-unknown",
+                f"There are no indexes of images of idc-index-data {release} below {artifacts_url}.",
+                version=idc_version,
+            )
+        partial.mkdir(parents=True, exist_ok=True)
+        _copy(s5cmd, files, partial)
+        for file in files:
+            _checked(partial / file.name, file)
+            image_indexes.check(partial / file.name)
+        target.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            (partial / file.name).replace(target / file.name)
+        shutil.rmtree(partial)
+    except FetchError as error:
+        raise EnvironmentProblem(error.code, error.message, hint=error.hint, **error.attrs) from error
+    except OSError as error:
+        raise write_error(error, target) from error
+    return [target / file.name for file in files]
 
 
 def _copy(s5cmd: S5cmd, files: Sequence[_Remote], folder: Path) -> None:
