@@ -10,7 +10,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-oracle demo test lint check bench docs site lock clean
+.PHONY: help env env-oracle demo test test-long test-all test-lowest coverage lint check bench docs site lock clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,8 +44,24 @@ $(VENV)/.stamp-oracle: requirements-oracle.lock $(VENV)/.stamp
 demo: env  ## The whole pipeline on a phantom archive served from a loopback S3
 	$(BIN)/idcseg demo
 
-test: env  ## The tests, offline
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+# Many tests wait for a server or a child, so more of them than cores run at a time.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup
+
+test: env  ## The tests, offline: every behaviour, in minutes
+	$(PYTEST) -m "not slow"
+
+test-long: env  ## The long tests: many kills, real servers at length, sweeps
+	$(PYTEST) -m slow
+
+test-all: test test-long  ## All tests, none twice
+
+coverage: env  ## Lines and branches that `make test` runs, in the library and the flows
+	$(PYTEST) -m "not slow" --cov=segtools --cov=flows --cov-branch --cov-report=term:skip-covered
+
+test-lowest: $(VENV)/.stamp  ## The short tests with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv --clear $(VENV)-lowest
+	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[dask,demo,s3,idc]' --group dev
+	$(VENV)-lowest/bin/python -m pytest -n 4 --dist loadgroup -m "not slow"
 
 lint: env  ## Lint, types, import rules
 	$(BIN)/ruff check .
@@ -53,7 +69,7 @@ lint: env  ## Lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test  ## What CI runs
+check: lint test-all  ## What CI runs
 
 bench: env env-oracle  ## Us and the peers, side by side
 	$(BIN)/python -m benchmarks
@@ -74,4 +90,4 @@ lock: env  ## Refresh the lock files
 	$(BIN)/uv pip compile $(LOCK_ARGS) pyproject.toml --group docs --constraint requirements.lock --output-file requirements-docs.lock
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage

@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.phantom import ensure
 from benchmarks.timing import PHANTOMS, in_turn, rows_of
-from segtools.decode.dicom.elements import PIXEL_DATA
 from segtools.decode.dicom.file import open_structure
+from segtools.decode.dicom.headers import PIXEL_DATA
 from segtools.index import build_index
 
 FILES = 1000

@@ -12,6 +12,8 @@ import sys
 
 from cyclopts import App, Parameter
 
+from flows.console import adapt_streams
+
 COMMANDS = {
     "plan": ("cohort:plan", "What a cohort would select, cost and need, before anything moves."),
     "run": ("cohort:run", "Select, fetch, decode and write a cohort as a dataset: the whole pipeline."),
@@ -21,6 +23,11 @@ COMMANDS = {
     ),
     "fetch": ("cohort:fetch", "Download a cohort's DICOM SEG files, each one checked."),
     "decode": ("decode:decode", "Decode one DICOM SEG or a folder of them; no cohort, no server."),
+    "encode": ("encode:encode", "Encode masks as a DICOM SEG: validated before, read back after."),
+    "transcode": (
+        "transcode:transcode",
+        "Store a DICOM SEG in another type or codec, or as NIfTI or NRRD; voxels proven the same.",
+    ),
     "index": ("index:index", "Index a folder of DICOM SEG files in IDC's schema."),
     "mirror": (
         "index:mirror",
@@ -30,6 +37,7 @@ COMMANDS = {
     "check": ("dataset:check", "Read a dataset back and compare every file and row."),
     "report": ("dataset:report", "Write a dataset's report again."),
     "status": ("dataset:status", "Where a dataset stands: running or not, done, failed and why."),
+    "doctor": ("doctor:doctor", "Check this machine: packages, disk, network, credentials, Prefect."),
     "compare": ("compare:compare", "Agreement of segmentations of the same images."),
     "export": ("export:export", "Write a dataset in the layout of nnU-Net, MONAI, BIDS and others."),
     "retry": ("dataset:retry", "Try failed series of a dataset again, by error code."),
@@ -76,6 +84,7 @@ def main() -> None:
     os.environ.setdefault(
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30"
     )  # s; docs/zombie-automation.yaml waits 90
+    adapt_streams()
     try:
         code = app()
     except KeyboardInterrupt:

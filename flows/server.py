@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 OFFLINE = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 """Environment of everything that imports Prefect: it tells nobody."""
 
-_TIMEOUT_S = 5.0
+_CONNECT_S = 5.0
+_ANSWER_S = 60.0
+"""Who takes the connection is there, and may be slow: a server that starts, a machine under load."""
 
 
 def require_server(*, ephemeral: bool) -> None:
@@ -37,6 +41,7 @@ def require_server(*, ephemeral: bool) -> None:
         urlsplit(os.environ.get("PREFECT_API_URL", ""))  # one Prefect cannot read makes it noisy
     except ValueError as error:
         raise _unavailable(f"PREFECT_API_URL: {error}") from error
+    _require_home()
     with server_errors():
         from prefect.settings import get_current_settings
 
@@ -55,13 +60,30 @@ def require_server(*, ephemeral: bool) -> None:
         response = httpx.get(
             f"{api.url.rstrip('/')}/health",
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=_TIMEOUT_S,
+            timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S),
             verify=not api.tls_insecure_skip_verify,
         )
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise _unavailable(f"{api.url}: {error or type(error).__name__}") from error
     if response.status_code >= 500 or response.status_code == 404:
         raise _unavailable(f"{api.url}: HTTP {response.status_code}; the address ends in /api.")
+
+
+def _require_home() -> None:
+    """Prefect keeps its database and profiles in a folder; without it, it would wait for minutes."""
+    named = os.environ.get("PREFECT_HOME")
+    home = Path(named or "~/.prefect").expanduser()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise EnvironmentProblem(
+            "server-unavailable",
+            f"Prefect cannot write to its folder {home}: {error.strerror or error}.",
+            hint="Set PREFECT_HOME to a folder that you can write to, or run without Prefect: `--direct`.",
+            path=str(home),
+        ) from error
 
 
 @contextmanager

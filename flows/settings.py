@@ -24,6 +24,7 @@ from segtools.objectstore.bucket import BucketOptions
 from segtools.objectstore.s5cmd import FetchOptions
 from segtools.objectstore.urls import is_bucket_url
 from segtools.resources import folder
+from segtools.run.consent import Consent
 from segtools.run.executors.base import ExecutorOptions
 from segtools.run.pipeline import PipelineOptions
 from segtools.terminology.names import close_matches, did_you_mean
@@ -91,6 +92,8 @@ class RunSettings(_Section):
     scratch: Path | None = None
     disk_budget_bytes: int = Field(20_000_000_000, gt=0)
     memory_budget_bytes: int | None = Field(None, gt=0)
+    confirm_above_bytes: int | None = Field(100_000_000_000, gt=0)
+    replace: bool = False
     shards: int = Field(1, ge=1, le=40)
     shard_work_pool: str | None = None
 
@@ -196,6 +199,10 @@ class Settings(BaseSettings):
         """How to reach the bucket of a dataset."""
         return BucketOptions(**self.write.model_dump(exclude={"compression_level", "keep_replaced_hours"}))
 
+    def make_consent(self) -> Consent:
+        """What may be deleted and downloaded without asking."""
+        return Consent(self.run.replace, self.run.confirm_above_bytes)
+
     def make_executor(self) -> ExecutorOptions:
         """Executor options; as many workers as cores, if none are given."""
         run = self.run
@@ -280,7 +287,9 @@ def _check_file(file: Path) -> None:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SpecError("settings-invalid", f"Settings file {file}: {error}.", path=str(file)) from error
     if not isinstance(content, dict | None):
-        raise SpecError("settings-invalid", f"Settings file {file} is no mapping of keys.", path=str(file))
+        raise SpecError(
+            "settings-invalid", f"Settings file {file} is not a mapping of keys to values.", path=str(file)
+        )
 
 
 def _nested(overrides: Sequence[str]) -> dict[str, Any]:

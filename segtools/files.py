@@ -93,6 +93,11 @@ def sweep(folder: Path) -> int:
     return len(strays)
 
 
+def only_itself(path: Path) -> str:
+    """The path as a DuckDB glob pattern that matches nothing but itself."""
+    return "".join(f"[{char}]" if char in "[*?" else char for char in str(path))
+
+
 def _discard(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)

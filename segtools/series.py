@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from segtools.errors import SegtoolsError
+
+
+Verified = Literal["md5", "dicom", "size"]
+WEAKEST_FIRST: tuple[Verified, ...] = ("size", "dicom", "md5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +84,19 @@ class FetchedSeries:
     series : SelectedSeries
     files : tuple of Path
         Checked DICOM files, sorted by name; empty where `error` is set.
-    md5s : tuple of str
+    md5s : tuple of str or None
         MD5 of each file, hexadecimal, computed from the bytes that arrived.
     attempts : int
         Transfers it took.
+    verified : {"md5", "dicom", "size"} or None
+        The weakest check that a file of it passed: its MD5 is the table's or the ETag's; it is DICOM to
+        its end, of the UIDs that the table names; its size alone. None where nothing was fetched.
     error : SegtoolsError or None
     """
 
     series: SelectedSeries
     files: tuple[Path, ...] = ()
-    md5s: tuple[str, ...] = ()
+    md5s: tuple[str | None, ...] = ()
     attempts: int = 1
     error: SegtoolsError | None = None
+    verified: Verified | None = None

@@ -29,7 +29,7 @@ from segtools.errors import (
 from segtools.finding import Finding
 
 PACKAGE = Path(segtools.__file__).parent
-STAGES = ("usage", "index", "select", "fetch", "decode", "encode", "run", "write", "check", "report")
+STAGES = {"usage", *(path.name for path in PACKAGE.iterdir() if path.is_dir())}
 
 
 def tree(cls=SegtoolsError):
@@ -81,7 +81,7 @@ def test_only_transient_errors_are_retried():
 
 def test_the_message_says_what_to_do():
     error = DatasetError("dataset-locked", "It is held.")
-    assert str(error) == "It is held. Wait for it, or stop it."
+    assert str(error) == f"It is held. {CODES['dataset-locked'].remedy}"
     assert error.with_attrs(path="a").with_attrs(pid=3).attrs == {"path": "a", "pid": 3}
 
 

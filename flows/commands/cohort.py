@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from flows.commands.options import Where, select_cohort
 from flows.console import (
+    agrees,
     bytes_text,
     duration_text,
     note,
@@ -19,7 +20,7 @@ from flows.console import (
     summary_lines,
 )
 from flows.server import quiet_console, require_server, server_errors
-from segtools.errors import FetchError, SpecError
+from segtools.errors import FetchError, MissingError, SpecError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,7 @@ def plan(cohort: str, /, *, where: Where = Where(), json: bool = False) -> None:
     """
     from segtools.select import plan as make_plan
 
-    spec, _, selection = select_cohort(cohort, where)
+    spec, settings, selection = select_cohort(cohort, where)
     made = make_plan(selection, spec)
     if json:
         print_json(made.to_dict())
@@ -48,6 +49,8 @@ def plan(cohort: str, /, *, where: Where = Where(), json: bool = False) -> None:
     release = f"IDC v{made.idc_version}" if made.idc_version else "own archive"
     segments = "unknown: no segment table was asked" if made.segments is None else made.segments
     cost = f"{bytes_text(made.query_bytes)}, USD {made.query_cost_usd:.2f}" if made.query_bytes else "none"
+    limit = settings.run.confirm_above_bytes
+    needs_yes = "; `idcseg run` needs --yes for it" if limit is not None and made.bytes > limit else ""
     summary_lines(
         [
             ("cohort", f"{made.cohort} ({release}, {made.engine})"),
@@ -55,7 +58,7 @@ def plan(cohort: str, /, *, where: Where = Where(), json: bool = False) -> None:
             ("patients", made.patients),
             ("series", made.series),
             ("segments", segments),
-            ("download", bytes_text(made.bytes)),
+            ("download", f"{bytes_text(made.bytes)}{needs_yes}"),
             ("disk needed", f"about {bytes_text(made.disk_bytes)}"),
             ("time", f"about {duration_text(made.seconds)}, at 1 Gbit/s"),
             ("query cost", cost),
@@ -78,6 +81,8 @@ def run(
     *,
     output: Annotated[str, Parameter(name=("--output", "-o"))],
     where: Where = Where(),
+    yes: bool = False,
+    replace: bool = False,
     direct: bool = False,
     json: bool = False,
 ) -> int:
@@ -93,12 +98,28 @@ def run(
         Dataset folder, or s3://bucket/name; made, or continued.
     where
         Sources and settings.
+    yes
+        Download however much it is; without it, more than run.confirm_above_bytes is refused.
+    replace
+        Delete volumes of the dataset that this cohort does not select; without it, that is refused.
     direct
         Without Prefect: no server, no record of the run but the dataset's own.
     json
         Machine-readable output.
     """
-    return run_cohort(cohort, output, where, direct=direct, json=json)
+    where = where.agreeing(yes=yes, replace=replace)
+    while True:
+        try:
+            return run_cohort(cohort, output, where, direct=direct, json=json)
+        except UsageError as error:
+            option = _CONSENT.get(error.code)
+            if option is None or not agrees(f"{error.message} Go on?"):
+                raise
+            where = where.agreeing(yes=option == "yes", replace=option == "replace")
+
+
+_CONSENT = {"download-not-confirmed": "yes", "deletion-not-confirmed": "replace"}
+"""Errors that a person at a terminal may answer, and the option that answers them beforehand."""
 
 
 def run_cohort(
@@ -139,7 +160,20 @@ def _refuse_shards(where: Where) -> None:
         )
 
 
+def _look_before_starting(cohort: str, output: str, where: Where) -> None:
+    """Tell a wrong name or setting at once, not after a server was started for it."""
+    from segtools.select import load_spec
+
+    settings = where.settings()
+    spec = load_spec(cohort)
+    for folder in settings.make_sources(spec, where.index).indexes:
+        if not folder.is_dir():
+            raise MissingError("not-found", f"There is no index folder {folder}.", path=str(folder))
+    settings.make_home(output)
+
+
 def _run_flow(cohort: str, output: str, where: Where, retry: tuple[str, ...]) -> dict[str, Any]:
+    _look_before_starting(cohort, output, where)
     quiet_console()
     require_server(ephemeral=True)
     if not os.environ.get("PREFECT_API_URL"):
@@ -199,6 +233,7 @@ def fetch(
     *,
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     where: Where = Where(),
+    yes: bool = False,
     json: bool = False,
 ) -> int:
     """Download a cohort's DICOM SEG files, each one checked.
@@ -211,25 +246,31 @@ def fetch(
         Folder for them: <collection>/<PatientID>/<SeriesInstanceUID>/.
     where
         Sources and settings.
+    yes
+        Download however much it is; without it, more than run.confirm_above_bytes is refused.
     json
         Machine-readable output.
     """
     from segtools.fetch.download import keep_series
     from segtools.run.batches import cut
+    from segtools.run.inspect import inspect_dicom
     from segtools.series import iter_selection
 
-    _, settings, selection = select_cohort(cohort, where)
+    _, settings, selection = select_cohort(cohort, where.agreeing(yes=yes))
+    sizes = selection.series["size_bytes"].to_pylist()
+    settings.make_consent().download(sum(sizes), len(sizes))
     rows = []
     with progress("series", selection.series.num_rows) as advance:
         series = iter_selection(selection.series, selection.objects)
         for batch in cut(series, settings.run.batch_bytes, settings.run.batch_series):
-            for fetched in keep_series(batch.series, output, settings.fetch):
+            for fetched in keep_series(batch.series, output, settings.fetch, inspect_dicom):
                 advance(1, sum(path.stat().st_size for path in fetched.files))
                 error = fetched.error
                 rows.append(
                     {
                         "seg_series_uid": fetched.series.seg_series_uid,
                         "files": len(fetched.files),
+                        "fetch_verified": fetched.verified,
                         "error_code": error.code if error else None,
                         "error_message": error.message if error else None,
                     }

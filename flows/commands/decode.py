@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import filecmp
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.console import note, print_json, print_rows
+from flows.console import note, path_text, print_json, print_rows
 from segtools.codes import Severity
-from segtools.decode import DecodeOptions
-from segtools.errors import MissingError, SegError, UsageError
+from segtools.decode import DecodeOptions, read_header
+from segtools.errors import FetchError, MissingError, NotSegError, SegError, UsageError
 from segtools.run.decode_file import decode_file, decode_parts, rows_for_people
 
 if TYPE_CHECKING:
+    from segtools.errors import SegtoolsError
     from segtools.run.decode_file import SingleFile
 
 _COLUMNS = ["segment_number", "structure", "label", "voxel_count", "volume_ml", "layer", "component_count"]
@@ -27,6 +30,7 @@ def decode(
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     segments: tuple[int, ...] = (),
     source: Path | None = None,
+    source_anyway: bool = False,
     parts: bool = False,
     verify: bool = False,
     strict: bool = False,
@@ -37,13 +41,18 @@ def decode(
     Parameters
     ----------
     path
-        A file, or a folder whose files (also in sub-folders) are decoded one by one.
+        A file, or a folder whose segmentations (also in sub-folders) are decoded one by one; what else is
+        in it is counted.
     output
         Folder for NIfTI volumes and sidecars; without it nothing is written.
     segments
         Segment numbers to read; may be repeated. Default: all.
     source
-        Folder with the segmented images: put the masks on their grid.
+        Folder with the segmented images, also in sub-folders: put the masks on their grid. Other files and
+        other images in it do no harm.
+    source_anyway
+        Take source images with another FrameOfReferenceUID, if the voxels lie on one grid: a scan that
+        was copied or anonymised again.
     parts
         Read files whose frames fit no single grid (several orientations, time points, stacks): one
         volume per part, each in a folder `part-1`, `part-2`, … of the output.
@@ -56,38 +65,123 @@ def decode(
     """
     if parts and verify:
         raise UsageError("settings-invalid", "--verify compares whole files; it does not go with --parts.")
-    files = _files(path)
-    grid = None
+    images = None
     if source is not None:
-        from segtools.decode.geometry.source_grid import source_grid_from_files
+        from segtools.decode.geometry.source_images import SourceImages
 
-        grid = source_grid_from_files(source)
+        images = SourceImages.below([source])
+    elif source_anyway:
+        raise UsageError("settings-invalid", "--source-anyway needs --source, the folder of images.")
     chosen: dict[str, Any] = {
         "segments": segments or None,
         "options": DecodeOptions(geometry="strict" if strict else "tolerant"),
-        "source_grid": grid,
+        "images": images,
+        "any_frame_of_reference": source_anyway,
     }
+    work = _Folder(path.is_dir())
     results: list[dict[str, Any]] = []
-    for file in files:
+    for file in _files(path):
         try:
+            work.admit(file, written=output is not None)
             if parts:
                 decoded = decode_parts(file, output, **chosen)
             else:
                 decoded = [decode_file(file, output, **chosen, verify=verify)]
-        except SegError as error:
-            note(f"error [{error.code}] {file}: {error}")
-            results.append({"file": str(file), "error": error.code, "message": error.message})
+        except (SegError, FetchError, MissingError) as error:
+            is_other = work.leaves_out(error)
+            if not is_other:
+                note(f"error [{error.code}] {path_text(file)}: {error}")
+            kind = "skipped" if is_other else "error"
+            results.append({"file": path_text(file), kind: error.code, "message": error.message})
             continue
+        work.done(file)
         for done in decoded:
             results.append(_result(file, done))
             if not json:
                 _show(file, done)
+    return _end(path, results, work, json=json)
+
+
+class _Folder:
+    """What a folder of files is, besides the segmentations in it.
+
+    Attributes
+    ----------
+    is_folder : bool
+        Of a single file that was named, whatever it is not is an error.
+    others : Counter of str
+        Files that are no segmentation, by code.
+    """
+
+    def __init__(self, is_folder: bool) -> None:
+        self.is_folder = is_folder
+        self.others: Counter[str] = Counter()
+        self._written: dict[str, Path] = {}
+        self._uid = ""
+
+    def admit(self, file: Path, *, written: bool) -> None:
+        """Refuse what would replace the output of another file.
+
+        Raises
+        ------
+        FetchError
+            ``unreadable-object``: the operating system refuses it; ``duplicate-instance``.
+        SegError
+            As in `segtools.decode.read_header`.
+        """
+        try:
+            uid = read_header(file).header.sop_instance_uid
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise FetchError("unreadable-object", f"The file cannot be read: {reason}.") from error
+        self._uid = uid
+        first = self._written.get(uid)
+        if first is None or not written:
+            return
+        same = filecmp.cmp(first, file, shallow=False)
+        said = "with the same bytes" if same else "with other bytes; decode it alone, into another folder"
+        raise FetchError(
+            "duplicate-instance",
+            f"It has the SOPInstanceUID of {path_text(first)}, which was decoded, {said}.",
+            hint="",
+            is_copy=same,
+        )
+
+    def done(self, file: Path) -> None:
+        """Note that the file which was admitted last has been decoded."""
+        self._written.setdefault(self._uid, file)
+
+    def leaves_out(self, error: SegtoolsError) -> bool:
+        """Count a file that is no segmentation, or a copy of one, where a folder was asked for."""
+        is_other = isinstance(error, NotSegError) or error.attrs.get("is_copy")
+        if not self.is_folder or not is_other:
+            return False
+        self.others[error.code] += 1
+        return True
+
+
+_OTHERS = {
+    "not-dicom": "no DICOM",
+    "empty-file": "empty",
+    "not-segmentation": "other DICOM",
+    "duplicate-instance": "copies of one that was decoded",
+}
+
+
+def _end(path: Path, results: list[dict[str, Any]], work: _Folder, *, json: bool) -> int:
+    """Print what is left to say; the exit code."""
+    of_segs = [result for result in results if "skipped" not in result]
     if json:
-        print_json(results if path.is_dir() or len(results) > 1 else results[0])
-    failed = sum("error" in result for result in results)
+        print_json(results if work.is_folder or len(results) > 1 else results[0])
+    if work.others:
+        parts = ", ".join(f"{count:,} {_OTHERS.get(code, code)}" for code, count in work.others.items())
+        note(f"{work.others.total():,} files of {path_text(path)} were left out: {parts}")
+    if not of_segs:
+        raise MissingError("not-found", f"The folder {path} has no DICOM SEG.", hint="", path=str(path))
+    failed = sum("error" in result for result in of_segs)
     if failed:
-        return 3 if failed < len(results) else 1
-    worst = max((result["worst"] for result in results), default=0)
+        return 3 if failed < len(of_segs) else 1
+    worst = max((result["worst"] for result in of_segs), default=0)
     return int(worst >= Severity.ERROR)
 
 
@@ -99,12 +193,14 @@ def _files(path: Path) -> list[Path]:
         return files
     if not path.exists():
         raise MissingError("not-found", f"There is no file {path}.", path=str(path))
+    if not path.is_file():  # a pipe or a device has no end
+        raise UsageError("settings-invalid", f"{path} is no file, but a pipe, a socket or a device.")
     return [path]
 
 
 def _result(file: Path, done: SingleFile) -> dict[str, Any]:
     return {
-        "file": str(file),
+        "file": path_text(file),
         "part": done.part,
         "segments": done.written.segments,
         "findings": done.written.findings,
@@ -120,7 +216,7 @@ def _show(file: Path, done: SingleFile) -> None:
     spacing = " × ".join(f"{mm:.4g}" for mm in grid.spacing_mm)
     header = done.volume.header
     about = f"{header.segmentation_type}, {size} voxels of {spacing} mm, {header.frame_count} frames"
-    name = f"{file}, part {done.part}" if done.part else str(file)
+    name = f"{path_text(file)}, part {done.part}" if done.part else path_text(file)
     print_rows(rows_for_people(done), _COLUMNS, title=f"{name}: {about}")
     for finding in done.volume.findings:
         if finding.severity >= Severity.HINT:

@@ -30,6 +30,8 @@ def deploy(
     name: str | None = None,
     paused: bool = False,
     where: Where = _DEFAULT,
+    yes: bool = False,
+    replace: bool = False,
     json: bool = False,
 ) -> None:
     """Register a scheduled run that looks for news, and works only if there is some.
@@ -57,6 +59,10 @@ def deploy(
         Register it, but do not run it yet.
     where
         Sources and settings.
+    yes
+        Let runs download however much it is; without it, more than run.confirm_above_bytes is refused.
+    replace
+        Let runs delete volumes that the cohort file, once changed, does not select.
     json
         Machine-readable output.
     """
@@ -69,6 +75,7 @@ def deploy(
             hint="Give --serve, or --pool NAME.",
             key="pool",
         )
+    where = where.agreeing(yes=yes, replace=replace)
     where.settings()
     load_spec(cohort)
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "segtools")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.console import counting, note, print_json, summary_lines
+from flows.console import counting, note, path_text, print_json, summary_lines
+
+if TYPE_CHECKING:
+    from segtools.index import Skipped
 
 
 def index(
@@ -62,12 +65,15 @@ def index(
                 "series": report.series,
                 "image_series": report.image_series,
                 "segments": report.segments,
-                "skipped": [{"path": s.path, "code": s.code, "message": s.message} for s in report.skipped],
+                "skipped": [_row(skipped) for skipped in report.skipped],
+                "doubts": [_row(doubt) for doubt in report.doubts],
             }
         )
         return 0
     for skipped in report.skipped:
-        note(f"skipped [{skipped.code}] {skipped.path}: {skipped.message}")
+        note(f"skipped [{skipped.code}] {path_text(skipped.path)}: {skipped.message}")
+    for doubt in report.doubts:
+        note(f"hint [{doubt.code}] {path_text(doubt.path)}: {doubt.message}")
     summary_lines(
         [
             ("files", report.files),
@@ -79,6 +85,10 @@ def index(
         ]
     )
     return 0
+
+
+def _row(found: Skipped) -> dict[str, str]:
+    return asdict(found) | {"path": path_text(found.path)}
 
 
 def mirror(

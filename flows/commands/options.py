@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,11 @@ class Where:
     """Settings file; see config/default.yaml."""
     set: tuple[str, ...] = ()
     """One setting, as fetch.workers=8; may be repeated."""
+
+    def agreeing(self, *, yes: bool, replace: bool = False) -> Where:
+        """With the settings that `--yes` and `--replace` stand for, which travel to shards and schedules."""
+        agreed = ("run.confirm_above_bytes=null",) * yes + ("run.replace=true",) * replace
+        return dataclasses.replace(self, set=(*self.set, *agreed))
 
     def settings(self) -> Settings:
         """The settings these options give."""

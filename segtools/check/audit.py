@@ -118,15 +118,16 @@ def _file(dataset: Dataset, row: Row) -> list[Row]:
 
 def _instances(dataset: Dataset) -> Iterator[list[Row]]:
     """Segments of one instance after the other."""
-    cursor = dataset.connection.cursor().execute(_SEGMENTS)
-    names = [column[0] for column in cursor.description or ()]
+    with dataset.cursor() as cursor:
+        cursor.execute(_SEGMENTS)
+        names = [column[0] for column in cursor.description or ()]
 
-    def fetched() -> Iterator[Row]:
-        while batch := cursor.fetchmany(10_000):
-            yield from (dict(zip(names, values, strict=True)) for values in batch)
+        def fetched() -> Iterator[Row]:
+            while batch := cursor.fetchmany(10_000):
+                yield from (dict(zip(names, values, strict=True)) for values in batch)
 
-    for _, rows in groupby(fetched(), lambda row: (row["seg_series_uid"], row["seg_sop_uid"])):
-        yield list(rows)
+        for _, rows in groupby(fetched(), lambda row: (row["seg_series_uid"], row["seg_sop_uid"])):
+            yield list(rows)
 
 
 def _instance(dataset: Dataset, rows: list[Row]) -> list[Row]:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 OUTLIER_Z = 5.0
 """Robust z of the logarithm of a volume, from which on it is an outlier."""
+OUTLIER_SPREAD = 0.05
+"""Least spread (MAD of the logarithm) that is reckoned with: volumes within 45 % are never outliers.
+
+Where half of all volumes are equal to the last bit, the spread is 0 and says nothing of the others.
+"""
 OUTLIER_PEERS = 10
 """Fewer segments of a structure than this say nothing about what is usual."""
 FRAGMENTS = 20
@@ -111,7 +116,7 @@ _VOLUME_OUTLIER = f"""
         format('{{:.4g}} ml', volume_ml) AS observed, format('{{:.4g}} ml', exp(middle)) AS expected
     FROM sizes JOIN usual USING (structure)
     -- 0.6745: the MAD of a normal distribution of deviation 1
-    WHERE spread > 0 AND 0.6745 * abs(size - middle) / spread > {OUTLIER_Z}
+    WHERE spread > 1e-9 AND 0.6745 * abs(size - middle) / greatest(spread, {OUTLIER_SPREAD}) > {OUTLIER_Z}
 """
 
 _LATERALITY_BY_LABEL = f"""
@@ -193,7 +198,7 @@ _CODE_MEANING = """
 """
 
 RULES = (
-    Rule("volume-outlier", 1, "segment", _VOLUME_OUTLIER),
+    Rule("volume-outlier", 2, "segment", _VOLUME_OUTLIER),
     Rule("laterality-conflict", 1, "segment", _LATERALITY_BY_LABEL),
     Rule("laterality-conflict", 1, "segment", _LATERALITY_BY_POSITION),
     Rule("duplicate-structure", 1, "segment", _DUPLICATE_STRUCTURE),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from segtools.dataset.reader import only_itself
+from segtools.files import only_itself
 from segtools.finding import Finding
 from segtools.schema import Column, Table
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from segtools.database import hide_progress
 from segtools.dataset.pages import CHECKS
-from segtools.dataset.reader import only_itself
 from segtools.errors import DatasetError
+from segtools.files import only_itself
 from segtools.schema import SEGMENTS, SELECTION, SERIES
 
 if TYPE_CHECKING:
@@ -151,10 +151,14 @@ class Merge:
             self._connection.register(f"no_{view}", empty)
             self._run(f"CREATE VIEW {view} AS SELECT *, 0 AS rank, NULL::INTEGER AS page FROM no_{view}")
             return
-        numbers = range(len(paths))
+        # `filename` is the pattern that found the file, which differs where a folder is called ds[1].
+        number_of = {
+            name: number for number, path in enumerate(paths) for name in (str(path), only_itself(path))
+        }
+        numbers = list(number_of.values())
         known = pa.table(
             {
-                "filename": list(map(str, paths)),
+                "filename": list(number_of),
                 "rank": pa.array([max(0, number - committed + 1) for number in numbers], pa.int32()),
                 "page": pa.array([number if number < committed else None for number in numbers], pa.int32()),
             }

@@ -1,25 +1,31 @@
 """Load a dataset: tables by SQL, masks and volumes as arrays.
 
 Only the standard library is imported here; NumPy, Arrow and DuckDB come with the first question.
+A `Dataset` may be shared by threads, pickled and forked: see its docstring.
 """
 
 from __future__ import annotations
 
-import json
+import os
+import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segtools.database import hide_progress
-from segtools.dataset.pages import MANIFEST, entries, find, gone, is_listing, places
+from segtools.dataset.committed_files import CommittedFiles
+from segtools.dataset.image_cache import ImageCache
+from segtools.dataset.lookup import Lookup, typed
+from segtools.dataset.queries import Queries
+from segtools.dataset.rows import Row, integer, text
 from segtools.errors import DatasetError, MissingError, UsageError
 from segtools.objectstore.bucket import Bucket
 from segtools.objectstore.urls import is_bucket_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
 
@@ -30,6 +36,9 @@ if TYPE_CHECKING:
 
     from segtools.nifti.reader import NiftiImage
     from segtools.objectstore.bucket import BucketOptions
+
+CACHE_BYTES = 256 << 20
+"""Label maps kept in memory for the next `mask`: one of 512 x 512 x 1024 voxels of one byte."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,9 @@ class Volume:
         return self.layers[0]
 
 
-def open_dataset(path: str | Path, bucket: BucketOptions | None = None) -> Dataset:
+def open_dataset(
+    path: str | Path, bucket: BucketOptions | None = None, *, cache_bytes: int = CACHE_BYTES
+) -> Dataset:
     """Open the dataset in folder `path`, or in a bucket.
 
     Of one in a bucket, tables and volumes are brought to a temporary folder when they are first asked
@@ -81,6 +92,8 @@ def open_dataset(path: str | Path, bucket: BucketOptions | None = None) -> Datas
         Folder, or URL of a folder in a bucket.
     bucket : BucketOptions, optional
         Endpoint and credentials; default: AWS with those of the environment.
+    cache_bytes : int
+        Label maps kept in memory, so that the next segment of one costs no second reading.
 
     Raises
     ------
@@ -97,21 +110,19 @@ def open_dataset(path: str | Path, bucket: BucketOptions | None = None) -> Datas
     >>> with segtools.open("liver-ct") as dataset:  # doctest: +SKIP
     ...     large = dataset.segments("structure = 'liver' AND volume_ml > 1500")
     """
+    if not isinstance(path, str | Path):
+        raise UsageError("argument-invalid", f"A folder or s3:// URL is needed, not {path!r}.")
     if not is_bucket_url(str(path)):
-        return Dataset(Path(path))
-    origin = Bucket(str(path), bucket)
-    folder = tempfile.TemporaryDirectory(prefix="idcseg-")
-    try:
-        dataset = Dataset(Path(folder.name), origin)
-    except BaseException:
-        folder.cleanup()
-        raise
-    dataset.temporary = folder
-    return dataset
+        return Dataset(Path(path), cache_bytes=cache_bytes)
+    return _from_bucket(Bucket(str(path), bucket), None, cache_bytes)
 
 
 class Dataset:
     """A committed dataset, read-only. See `open_dataset`.
+
+    Threads may share one: each call has a database cursor of its own. It pickles by its path and the
+    state that it shows, so workers of a `multiprocessing` pool or a PyTorch ``DataLoader`` can take it
+    along, spawned or forked; each has its own cache.
 
     Parameters
     ----------
@@ -119,29 +130,54 @@ class Dataset:
     origin : Bucket, optional
         Where files are that are not in `root` yet.
     manifest : mapping, optional
-        Read the state that it describes, one that is not committed yet; default: what is committed.
+        State to show, which need not be committed yet; default: what dataset.json says now.
+    cache_bytes : int
+        See `open_dataset`.
     """
 
     def __init__(
-        self, root: Path, origin: Bucket | None = None, manifest: Mapping[str, Any] | None = None
+        self,
+        root: Path,
+        origin: Bucket | None = None,
+        manifest: Mapping[str, Any] | None = None,
+        *,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        self.root = root
-        self.origin = origin
-        self.temporary: tempfile.TemporaryDirectory[str] | None = None
-        self.manifest: dict[str, Any] = (
-            dict(manifest) if manifest is not None else _manifest(self._here(MANIFEST), self.name)
-        )
-        self._verify()
+        self._files = CommittedFiles(root, origin, manifest)
+        self._queries = Queries(self.name, list(self.manifest["tables"]), self.table_paths)
+        self._lookup = Lookup(self.name, self._queries)
+        self._images = ImageCache(cache_bytes)
+        self._cleanup: weakref.finalize[..., Dataset] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._files.origin is not None:
+            return _from_bucket, (self._files.origin, self.manifest, self._images.max_bytes)
+        return _from_folder, (self.root.absolute(), self.manifest, self._images.max_bytes)
+
+    @property
+    def root(self) -> Path:
+        """The folder; of a dataset in a bucket, the temporary one."""
+        return self._files.root
+
+    @property
+    def origin(self) -> Bucket | None:
+        """The bucket that files are brought from; None of a dataset in a folder."""
+        return self._files.origin
+
+    @property
+    def name(self) -> str:
+        """The folder's path, or the bucket's URL."""
+        return self._files.name
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """dataset.json, as it was when the dataset was opened."""
+        return self._files.manifest
 
     @property
     def labels(self) -> dict[str, int]:
         """The cohort-wide label of each structure, `label_index`: a number once given is never another's."""
         return dict(self.manifest.get("labels") or {})
-
-    @property
-    def name(self) -> str:
-        """The folder's path, or the bucket's URL."""
-        return self.origin.url if self.origin else str(self.root)
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{entry['rows']} {name}" for name, entry in self.manifest["tables"].items())
@@ -156,17 +192,15 @@ class Dataset:
         self.close()
 
     def close(self) -> None:
-        """Close the database connection, if one was opened; remove what was brought here."""
-        if "connection" in self.__dict__:
-            self.__dict__.pop("connection").close()
-        if self.temporary is not None:
-            self.temporary.cleanup()
+        """Close the database, if one was opened; remove what was brought here."""
+        self._queries.close()
+        self._images.clear()
+        if self._cleanup is not None:
+            self._cleanup()
 
     def download(self) -> None:
         """Bring every volume of a dataset in a bucket here; errors as in `open_dataset`."""
-        if self.origin is not None:
-            keys = [key for key in self.origin.list("volumes/") if not self._inside(key).exists()]
-            self.origin.all(self._here, keys)
+        self._files.download()
 
     # --- tables ---------------------------------------------------------------------------------
 
@@ -178,7 +212,7 @@ class Dataset:
         where : str, optional
             SQL condition on the columns, ``"structure = 'liver' AND volume_ml > 1500"``.
         columns : sequence of str, optional
-            Default: all.
+            Default: all. A single name may stand alone.
 
         Raises
         ------
@@ -196,40 +230,26 @@ class Dataset:
         return self._select("findings", where, columns)
 
     def sql(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> pa.Table:
-        """Result of a DuckDB query over the views ``series``, ``segments`` and ``findings``.
+        """Result of one SELECT in DuckDB's SQL over the views ``series``, ``segments``, ``findings``.
+
+        Parameters
+        ----------
+        query : str
+        parameters : mapping or sequence, optional
+            Values of ``$name`` or ``?`` in the query.
 
         Raises
         ------
         UsageError
-            ``filter-invalid``.
+            ``filter-invalid``: no valid SQL, or not one SELECT.
+        DatasetError
+            ``dataset-invalid``: a table cannot be read.
         """
-        import duckdb
+        return self._queries.select(query, parameters)
 
-        try:
-            try:
-                return self.connection.execute(query, parameters or None).to_arrow_table()
-            except duckdb.IOException:  # a commit moved pages of this state meanwhile
-                self._create_views(self.connection)
-                return self.connection.execute(query, parameters or None).to_arrow_table()
-        except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:
-            raise UsageError("filter-invalid", f"{error}".splitlines()[0], query=query) from error
-        except duckdb.Error as error:
-            raise DatasetError("dataset-invalid", f"{self.name}: {error}", path=self.name) from error
-
-    @cached_property
-    def connection(self) -> duckdb.DuckDBPyConnection:
-        """An in-memory DuckDB with one view per table."""
-        import duckdb
-
-        connection = duckdb.connect()
-        hide_progress(connection)
-        self._create_views(connection)
-        return connection
-
-    def _create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
-        for name in self.manifest["tables"]:
-            pages = [only_itself(path) for path in self.table_paths(name)]
-            connection.read_parquet(pages).create_view(name, replace=True)
+    def cursor(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A DuckDB cursor on the same views, for results that are too large to hold."""
+        return self._queries.cursor()
 
     def table_paths(self, name: str) -> list[Path]:
         """The Parquet files of a table, in its order; brought here if they have to be.
@@ -239,44 +259,22 @@ class Dataset:
         DatasetError
             ``dataset-invalid``: one is gone, or of another size.
         """
-        listed = entries(self.manifest, name)
-        paths = [self.page(entry["path"]) for entry in listed]
-        for entry, path in zip(listed, paths, strict=True):
-            self._require_size(entry, path.stat().st_size)
-        return paths
+        return self._files.table_paths(name)
 
     def page(self, relative: str) -> Path:
-        """A page of this state or of an earlier one, wherever commits have moved it.
-
-        Raises
-        ------
-        DatasetError
-            ``dataset-invalid``: it is gone.
-        """
-        path = find(self.root, relative)
-        if path is None and self.origin is not None:
-            brought = (self._brought(key, relative) for key in places(relative))
-            path = next((there for there in brought if there), None)
-        if path is None:
-            raise gone(self.name, relative)
-        return path
+        """A page of this state or of an earlier one; errors as in `table_paths`."""
+        return self._files.page(relative)
 
     def _select(self, table: str, where: str | None, columns: Sequence[str] | None) -> pa.Table:
-        chosen = ", ".join('"{}"'.format(name.replace('"', '""')) for name in columns) if columns else "*"
+        if where is not None and not isinstance(where, str):
+            raise UsageError("filter-invalid", f"A condition is a str of SQL, not {where!r}.")
+        names = [columns] if isinstance(columns, str) else columns
+        if names is not None and not all(isinstance(name, str) for name in names):
+            raise UsageError("filter-invalid", f"Columns are a list of names, not {columns!r}.")
+        chosen = ", ".join('"{}"'.format(name.replace('"', '""')) for name in names) if names else "*"
         # On lines of its own, so that a comment in the condition ends with it.
         condition = f"WHERE (\n{where}\n)" if where else ""
-        return self._typed(self.sql(f"SELECT {chosen} FROM {table}\n{condition}"))
-
-    def _typed(self, table: pa.Table) -> pa.Table:
-        """The declared types, units and descriptions, which DuckDB drops."""
-        import pyarrow as pa
-
-        from segtools.schema import DATASET_TABLES
-
-        declared = {column.name: column.field for known in DATASET_TABLES for column in known.columns}
-        return table.cast(
-            pa.schema([declared.get(field.name, field).with_nullable(True) for field in table.schema])
-        )
+        return typed(self.sql(f"SELECT {chosen} FROM {table}\n{condition}"))
 
     # --- arrays ---------------------------------------------------------------------------------
 
@@ -285,23 +283,20 @@ class Dataset:
 
         Parameters
         ----------
-        segment : str or mapping
-            `segment_id`, or a row of the segments table.
+        segment : str or row
+            `segment_id`, or a row of the segments table: a dict, a pandas Series, a named tuple, a
+            frame with one row. Of its columns, `segment_id` is enough.
 
         Raises
         ------
         MissingError
             ``not-found``: no such segment, or it has no volume (failed, or not asked for).
+        UsageError
+            ``argument-invalid``: neither an id nor a row that names a segment.
         DatasetError
             ``dataset-invalid``: its file is missing or broken.
         """
-        row = self._segment(segment)
-        alone = row["fraction_path"] or row["mask_path"]
-        if not (alone or row["volume_path"]):
-            raise _no_volume(row["segment_id"])
-        array = self._image(alone or row["volume_path"]).array
-        mask: npt.NDArray[np.bool_] = array != 0 if alone else array == row["segment_number"]
-        return mask
+        return self._mask(self._lookup.segment(segment))
 
     def fraction(self, segment: str | Mapping[str, Any]) -> npt.NDArray[np.float32]:
         """(k, j, i) float32 fraction of one segment, 0 to 1: exact quotients, never above 1.
@@ -310,11 +305,15 @@ class Dataset:
         """
         import numpy as np
 
-        row = self._segment(segment)
-        if not row["fraction_path"]:
-            return self.mask(row).astype(np.float32)
-        stored = self._image(row["fraction_path"]).array
-        fraction: npt.NDArray[np.float32] = np.divide(stored, row["max_fractional_value"], dtype=np.float32)
+        row = self._lookup.segment(segment)
+        path, maximum = text(row, "fraction_path"), integer(row, "max_fractional_value")
+        if path is None:
+            return self._mask(row).astype(np.float32)
+        if not maximum:
+            raise DatasetError(
+                "dataset-invalid", f"{path} is a fraction of {maximum}: the row has no max_fractional_value."
+            )
+        fraction: npt.NDArray[np.float32] = np.divide(self._image(path).array, maximum, dtype=np.float32)
         return fraction
 
     def volume(
@@ -324,7 +323,7 @@ class Dataset:
 
         Parameters
         ----------
-        instance : str or mapping
+        instance : str or row
             SOPInstanceUID, SeriesInstanceUID (of a series with one instance), or a row with one.
         labels : {"segment", "cohort"}
             Voxel values: SegmentNumbers as in the file, or the dataset's `label_index`, where
@@ -334,148 +333,77 @@ class Dataset:
         ------
         MissingError
             ``not-found``: nothing of that UID has a label map, or several instances have.
+        UsageError
+            ``argument-invalid``: neither a UID nor a row with one; no such `labels`.
         DatasetError
             ``dataset-invalid``: a file is missing or broken.
         """
         import numpy as np
 
-        rows = self._instance_rows(instance)
-        uid = (
-            instance
-            if isinstance(instance, str)
-            else instance.get("seg_sop_uid") or instance["seg_series_uid"]
-        )
+        if labels not in ("segment", "cohort"):
+            raise UsageError(
+                "argument-invalid",
+                f"labels is {labels!r}; it is 'segment' (SegmentNumbers) or 'cohort' (label_index).",
+                hint="Names are in the column `structure`, beside `segment_number` and `label_index`.",
+            )
+        uid, rows = self._lookup.instance(instance)
         if len(rows["seg_sop_uid"].unique()) > 1:
             raise MissingError(
-                "not-found", f"Series {uid} has several instances: name one by its seg_sop_uid."
+                "not-found",
+                f"Series {uid} has several instances.",
+                hint="Name one by its seg_sop_uid.",
+                value=uid,
             )
         paths = dict(sorted(zip(rows["layer"].to_pylist(), rows["volume_path"].to_pylist(), strict=True)))
         if not paths or None in paths.values():
             raise _no_volume(uid)
-        images = [self._image(path) for path in paths.values()]
-        layers = tuple(image.array for image in images)
+        layers = tuple(self._image(path).array for path in paths.values())
         if labels == "cohort":
             table = np.zeros(1 + max(int(layer.max(initial=0)) for layer in layers), np.int32)
             for row in rows.select(["segment_number", "label_index"]).to_pylist():
                 if row["segment_number"] < len(table):
                     table[row["segment_number"]] = row["label_index"] or 0
             layers = tuple(table[layer] for layer in layers)
+        else:
+            layers = tuple(layer.copy() for layer in layers)  # the caller's own, to write into
         affine = np.array(rows["affine_ras_mm"][0].as_py(), np.float64).reshape(4, 4)
         return Volume(layers, affine, rows)
 
-    def _instance_rows(self, instance: str | Mapping[str, Any]) -> pa.Table:
-        """Segments of an instance or a series; by equality alone, which can skip row groups."""
-        if isinstance(instance, str):
-            found = self._matching(seg_series_uid=instance)
-            return found if found.num_rows else self._matching(seg_sop_uid=instance)
-        # A row says more than its UID, and the table is in the order of the first of these.
-        names = ("collection_id", "patient_id", "seg_series_uid", "seg_sop_uid")
-        return self._matching(**{name: instance[name] for name in names if instance.get(name)})
-
-    def _matching(self, **values: str) -> pa.Table:
-        condition = " AND ".join(f"{name} = ${name}" for name in values)
-        return self._typed(
-            self.sql(f"SELECT * FROM segments WHERE {condition} ORDER BY segment_number", values)
-        )
-
-    def _segment(self, segment: str | Mapping[str, Any]) -> Mapping[str, Any]:
-        if not isinstance(segment, str):
-            return segment
-        rows = self.sql("SELECT * FROM segments WHERE segment_id = $id", {"id": segment}).to_pylist()
-        if not rows:
-            raise MissingError("not-found", f"The dataset has no segment {segment!r}.", value=segment)
-        row: dict[str, Any] = rows[0]
-        return row
+    def _mask(self, row: Row) -> npt.NDArray[np.bool_]:
+        alone = text(row, "fraction_path") or text(row, "mask_path")
+        path = alone or text(row, "volume_path")
+        if path is None:
+            raise _no_volume(str(row.get("segment_id") or row.get("seg_sop_uid") or "The segment"))
+        array = self._image(path).array
+        mask: npt.NDArray[np.bool_] = array != 0 if alone else array == integer(row, "segment_number")
+        return mask
 
     def _image(self, relative: str) -> NiftiImage:
-        from segtools.nifti.reader import read
-
         try:
-            return read(self._here(relative))
+            return self._images.read(self._files.here(relative))
         except FileNotFoundError as error:
             raise DatasetError("dataset-invalid", f"{relative} is missing.", path=relative) from error
 
-    def _inside(self, relative: str) -> Path:
-        """A path below the dataset; tables come from strangers too."""
-        parts = PurePosixPath(relative)
-        if parts.is_absolute() or ".." in parts.parts:
-            raise DatasetError(
-                "dataset-invalid", f"Path {relative!r} leads out of the dataset.", path=relative
-            )
-        return self.root / parts
 
-    def _here(self, relative: str) -> Path:
-        """A file of the dataset, brought here if it has to be."""
-        path = self._inside(relative)
-        if self.origin is not None and not path.exists():
-            self._brought(relative, relative)
-        return path  # whoever opens it says so, where it does not exist
-
-    def _brought(self, key: str, relative: str) -> Path | None:
-        """The object `key` as the file `relative`; None if there is none."""
-        path = self._inside(relative)
-        try:
-            self.origin.get(key, path)  # type: ignore[union-attr]
-        except MissingError:
-            return None
-        return path
-
-    def _verify(self) -> None:
-        """All pages are there with their sizes: sees lost and cut ones without reading them."""
-        there: dict[str, int] = {}
-        for name in self.manifest["tables"]:
-            for entry in entries(self.manifest, name):
-                self._verify_page(entry, there)
-
-    def _verify_page(self, entry: Mapping[str, Any], there: dict[str, int]) -> None:
-        """Compare one page; `there` is the listing of a bucket, made anew where a commit outran it."""
-        size = None
-        if path := find(self.root, entry["path"]):
-            size = path.stat().st_size
-        elif self.origin is not None:
-            for _ in range(2):
-                size = next((there[key] for key in places(entry["path"]) if key in there), None)
-                if size is not None:
-                    break
-                there |= {key: item.size_bytes for key, item in self.origin.list("tables/").items()}
-        if size is None:
-            raise gone(self.name, entry["path"])
-        self._require_size(entry, size)
-
-    def _require_size(self, entry: Mapping[str, Any], size: int) -> None:
-        if size != entry["bytes"]:
-            raise DatasetError(
-                "dataset-invalid",
-                f"{entry['path']} has {size} bytes, {MANIFEST} says {entry['bytes']}.",
-                path=f"{self.name}/{entry['path']}",
-            )
+def _from_folder(root: Path, manifest: dict[str, Any], cache_bytes: int) -> Dataset:
+    return Dataset(root, manifest=manifest, cache_bytes=cache_bytes)
 
 
-def only_itself(path: Path) -> str:
-    """The path as a DuckDB glob pattern that matches nothing but itself."""
-    return "".join(f"[{char}]" if char in "[*?" else char for char in str(path))
-
-
-def _manifest(path: Path, name: str) -> dict[str, Any]:
-    from segtools.schema import FORMAT_VERSION
-
+def _from_bucket(origin: Bucket, manifest: dict[str, Any] | None, cache_bytes: int) -> Dataset:
+    folder = tempfile.mkdtemp(prefix="idcseg-")
     try:
-        manifest = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingError("not-found", f"{name} holds no {MANIFEST}.", path=name) from error
-    except ValueError as error:
-        raise DatasetError("dataset-invalid", f"{path} is no JSON: {error}.", path=str(path)) from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("format_version"), int):
-        raise DatasetError("dataset-invalid", f"{path} is no dataset description.", path=str(path))
-    if manifest["format_version"] != FORMAT_VERSION:
-        raise DatasetError(
-            "dataset-incompatible",
-            f"{path} has format version {manifest['format_version']}, this reader knows {FORMAT_VERSION}.",
-            path=str(path),
-        )
-    if not is_listing(manifest.get("tables")):
-        raise DatasetError("dataset-invalid", f"{path} lists no tables.", path=str(path))
-    return manifest
+        dataset = Dataset(Path(folder), origin, manifest, cache_bytes=cache_bytes)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    dataset._cleanup = weakref.finalize(dataset, _remove, folder, os.getpid())
+    return dataset
+
+
+def _remove(folder: str, owner: int) -> None:
+    """Remove a working folder; a forked child leaves its parent's alone."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _no_volume(name: str) -> MissingError:

@@ -121,7 +121,7 @@ def read_seg_header(structure: Structure, kind: str, frame_count: int) -> SegHea
     frame_count : int
     """
     text, uid = structure.text, structure.uid
-    series, instances = _sources(structure)
+    series, instances = sources(structure)
     return SegHeader(
         sop_instance_uid=uid(_CONCATENATION_SOURCE) or uid(_SOP_INSTANCE) or "",
         sop_class_uid=uid(_SOP_CLASS) or "",
@@ -145,7 +145,7 @@ def read_seg_header(structure: Structure, kind: str, frame_count: int) -> SegHea
     )
 
 
-def _sources(structure: Structure) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def sources(structure: Structure) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Series and images that the top level refers to, each once, in order of first mention."""
     series: dict[str, None] = {}
     instances: dict[str, None] = {}

@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segtools.decode.geometry.frame_table import source_images
+from segtools.decode import header as seg_header
+from segtools.decode.dicom.file import open_structure
+from segtools.decode.dicom.headers import PIXEL_DATA
+from segtools.decode.dicom.mmap import map_file
+from segtools.decode.geometry.frame_table import derivation_uids, read_frames, source_images
+from segtools.decode.geometry.source_images import SourceReferences
 from segtools.errors import UnsupportedSegError
 from segtools.finding import Finding
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
+    from segtools.decode.dicom.file import Structure
     from segtools.decode.geometry.frame_table import SourceImages
     from segtools.decode.geometry.source_grid import SourceGrid
     from segtools.decode.instance import Instance
@@ -26,6 +34,36 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 _TAG = "(0008,1155)"
+
+
+def read_references(path: Path) -> SourceReferences:
+    """What a segmentation file says of its sources; pixels are not looked at.
+
+    Raises
+    ------
+    NotSegError, CorruptSegError, OSError
+        As in `segtools.decode.read`.
+    """
+    structure = open_structure(map_file(path), stop_before=PIXEL_DATA)
+    seg_header.check_class(structure)
+    return references_of(structure)
+
+
+def references_of(structure: Structure) -> SourceReferences:
+    """The same of a structure that was read up to PixelData at least."""
+    series, instances = seg_header.sources(structure)
+    table = read_frames(structure)
+    positions, orientation = table.position, table.orientation
+    placed = np.isfinite(orientation).all(axis=1)
+    first = orientation[int(np.argmax(placed))] if placed.any() else None
+    return SourceReferences(
+        series=series,
+        instances=instances,
+        framed=derivation_uids(structure),
+        frame_of_reference_uid=structure.uid(0x00200052),
+        positions=positions[np.isfinite(positions).all(axis=1)],
+        normal=None if first is None else np.cross(first[:3], first[3:]),
+    )
 
 
 def take_positions(instance: Instance, grid: SourceGrid) -> Instance:

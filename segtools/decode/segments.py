@@ -105,6 +105,7 @@ class _Reader:
         self.retired: dict[str, set[int]] = {}
         self.without_algorithm: set[int] = set()
         self.number: int | None = None
+        self._looked_into: dict[int, list[dict[int, Element]]] = {}
 
     def note(self, code: str, message: str, number: int | None = None) -> None:
         """Record a finding, of a segment where `number` is given."""
@@ -133,6 +134,7 @@ class _Reader:
     def segment(self, item: Mapping[int, Element], number: int) -> Segment:
         """Segment that an item of SegmentSequence describes."""
         self.number = number
+        self._looked_into.clear()
         charset = self._charset(item, self.charset)
         types, type_modifiers = self._concepts(item, _TYPE, charset, _TYPE_MODIFIER)
         categories, _ = self._concepts(item, _CATEGORY, charset)
@@ -236,7 +238,14 @@ class _Reader:
         return self._raw(item, _SPECIFIC_CHARACTER_SET).decode("latin-1")
 
     def _items(self, item: Mapping[int, Element], tag: int) -> Iterable[Mapping[int, Element]]:
-        return self.structure.items(item.get(tag))
+        """Items of a sequence; looked into once, though codes and their modifiers are asked for apart."""
+        element = item.get(tag)
+        if element is None:
+            return ()
+        items = self._looked_into.get(element.offset)
+        if items is None:
+            items = self._looked_into[element.offset] = self.structure.items(element)
+        return items
 
     def _raw(self, item: Mapping[int, Element], tag: int) -> bytes:
         return self.structure.value(item.get(tag))

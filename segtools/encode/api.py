@@ -20,7 +20,6 @@ from segtools.encode.images import Subject, image_series
 from segtools.encode.write.options import Producer, Storage
 from segtools.encode.write.seg import Plan, build, check_storage
 from segtools.encode.write.segments import check_segments
-from segtools.finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,15 +165,12 @@ def encode_object(
     check_grid(grid)
     ordered = check_segments(segments, storage.kind)
     voxels = masks_of(masks, grid.shape, [segment.number for segment in ordered], storage.kind)
-    planes = planes_of(grid, source)
-    if 0 < len(planes) < grid.shape[0]:
-        source = _with_gaps(source, grid.shape[0] - len(planes), grid.shape[0])
     plan = Plan(
         voxels,
         ordered,
         source,
         grid,
-        planes,
+        planes_of(grid, source),
         storage,
         producer or Producer(),
         series_number,
@@ -182,12 +178,6 @@ def encode_object(
         parameters,
     )
     return build(plan)
-
-
-def _with_gaps(source: Source, missing: int, slices: int) -> Source:
-    message = f"{missing} of {slices} slices of the mask lie on no source image."
-    finding = Finding("source-slices-missing", message, observed=str(missing), expected="0")
-    return replace(source, findings=(*source.findings, finding))
 
 
 def subject_source(subject: Subject, grid: Grid) -> Source:

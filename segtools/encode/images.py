@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+
+from segtools.encode.dicom import uids
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,8 +21,7 @@ Modality = Literal["CT", "MR"]
 
 def uid_from(*parts: object) -> UID:
     """Return a UID under 2.25 (PS3.5 B.2) that is always the same for the same parts."""
-    digest = sha256("\0".join(map(str, parts)).encode()).digest()
-    return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
+    return UID(uids.uid_from(*parts))
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from segtools.fetch.transfer import Inspect
     from segtools.objectstore.s5cmd import FetchOptions
     from segtools.series import SelectedSeries
 
 
-def keep_series(batch: Sequence[SelectedSeries], folder: Path, options: FetchOptions) -> list[FetchedSeries]:
+def keep_series(
+    batch: Sequence[SelectedSeries], folder: Path, options: FetchOptions, inspect: Inspect | None = None
+) -> list[FetchedSeries]:
     """Fetch series into ``<folder>/<collection>/<PatientID>/<SeriesInstanceUID>/``.
 
     A series folder appears whole or not at all; one that is there with all its bytes is not fetched
@@ -37,7 +40,9 @@ def keep_series(batch: Sequence[SelectedSeries], folder: Path, options: FetchOpt
     scratch = folder / f"{TEMPORARY_PREFIX}fetch-{os.getpid()}"
     try:
         scratch.mkdir(parents=True, exist_ok=True)
-        fetched = {item.series.seg_series_uid: item for item in fetch_batch(wanted, scratch, options)}
+        fetched = {
+            item.series.seg_series_uid: item for item in fetch_batch(wanted, scratch, options, None, inspect)
+        }
         return [
             _keep(fetched[series.seg_series_uid], homes[series.seg_series_uid], scratch)
             if series.seg_series_uid in fetched

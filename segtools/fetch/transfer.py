@@ -7,13 +7,18 @@ import logging
 import random
 import re
 import shutil
+import stat
 import time
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segtools.errors import (
     EnvironmentProblem,
     FetchError,
+    SegtoolsError,
     Transient,
     TransientFetchError,
     WriteError,
@@ -22,27 +27,34 @@ from segtools.fetch.plan import complete, plan_series
 from segtools.files import write_error
 from segtools.objectstore.s5cmd import S5cmd
 from segtools.objectstore.urls import is_remote
-from segtools.series import FetchedSeries
+from segtools.series import WEAKEST_FIRST, FetchedSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from concurrent.futures import Future
-    from pathlib import Path
     from threading import Event
 
-    from segtools.errors import SegtoolsError
     from segtools.fetch.plan import Item, Plan
     from segtools.objectstore.s5cmd import FetchOptions
-    from segtools.series import RemoteObject, SelectedSeries
+    from segtools.series import RemoteObject, SelectedSeries, Verified
 
 _log = logging.getLogger(__name__)
+
+Inspect = Callable[[Path], tuple[str, str]]
+"""SeriesInstanceUID and SOPInstanceUID of a file that is DICOM to its end; else a `SegtoolsError`."""
 
 _STRAY = re.compile(r".+\.dcm\d+")
 _LONGEST_PAUSE_S = 60.0
 _HASHERS = 2
 _FILE_SLACK_BYTES = 1 << 16
 """Disk blocks that a file may take beyond its bytes."""
-_LIMITS = {"network-unavailable": 2, "size-mismatch": 2, "checksum-mismatch": 2, "transfer-stalled": 2}
+_LIMITS = {
+    "network-unavailable": 2,
+    "size-mismatch": 2,
+    "checksum-mismatch": 2,
+    "content-mismatch": 2,
+    "transfer-stalled": 2,
+}
 """Transfers of an object per cause, where fewer than `FetchOptions.attempts` are worth it."""
 
 
@@ -81,9 +93,21 @@ def plan_batch(
 
 
 def transfer(
-    plans: Sequence[Plan], options: FetchOptions, cancel: Event | None = None
+    plans: Sequence[Plan],
+    options: FetchOptions,
+    cancel: Event | None = None,
+    inspect: Inspect | None = None,
 ) -> list[FetchedSeries]:
     """Bring every planned object here and check it; errors are per series.
+
+    Parameters
+    ----------
+    plans : sequence of Plan
+    options : FetchOptions
+    cancel : threading.Event, optional
+    inspect : callable, optional
+        Reads a file that came without a known MD5 as DICOM, to its end; its UIDs are compared with the
+        plan's. Without it only the size of such a file is checked.
 
     Raises
     ------
@@ -92,7 +116,7 @@ def transfer(
     WriteError
         ``write-failed``: the plans' folder cannot be written.
     """
-    transfers = _Transfers(options, cancel)
+    transfers = _Transfers(options, cancel, inspect)
     try:
         for plan in plans:
             if any(is_remote(item.source.url) for item in plan.items):
@@ -112,12 +136,17 @@ def transfer(
 
 
 def fetch_batch(
-    series: Sequence[SelectedSeries], folder: Path, options: FetchOptions, cancel: Event | None = None
+    series: Sequence[SelectedSeries],
+    folder: Path,
+    options: FetchOptions,
+    cancel: Event | None = None,
+    inspect: Inspect | None = None,
 ) -> list[FetchedSeries]:
     """Fetch a batch of series into `folder`; in the order given, errors per series.
 
-    Every file is checked by number, size and, where known, MD5; whatever s5cmd claims. Files of a
-    source here are checked and read in place.
+    Every file is checked by number, size and MD5, or where none is known by `inspect` (see `transfer`);
+    whatever s5cmd claims. `FetchedSeries.verified` says which check was made. Files of a source here
+    are checked and read in place.
 
     Raises
     ------
@@ -126,7 +155,7 @@ def fetch_batch(
     WriteError
         ``write-failed``: `folder` cannot be written.
     """
-    return transfer(plan_batch(series, folder, options, cancel), options, cancel)
+    return transfer(plan_batch(series, folder, options, cancel), options, cancel, inspect)
 
 
 def sweep_strays(folder: Path) -> int:
@@ -140,10 +169,12 @@ def sweep_strays(folder: Path) -> int:
 class _Transfers:
     """State of a batch's transfer: what is checked, how often each object was tried."""
 
-    def __init__(self, options: FetchOptions, cancel: Event | None) -> None:
+    def __init__(self, options: FetchOptions, cancel: Event | None, inspect: Inspect | None) -> None:
         self.options = options
+        self.inspect = inspect
+        self.verified: dict[Path, Verified] = {}
         self.s5cmd = S5cmd(options, cancel)
-        self.md5s: dict[Path, str] = {}
+        self.md5s: dict[Path, str | None] = {}
         self.hashing: dict[Path, Future[str]] = {}
         self.attempts: dict[str, int] = {}
 
@@ -156,7 +187,7 @@ class _Transfers:
             self.attempts[uid] = attempt
         errors: dict[int, SegtoolsError] = {}
         for plan, item in open_items:
-            error = self._check(item)
+            error = self._check(plan, item)
             if error is None:
                 continue
             error = said.get(item.path) or error
@@ -176,9 +207,12 @@ class _Transfers:
         pairs = [(item.source.url, item.path) for item in items]
         with ThreadPoolExecutor(_HASHERS, "md5") as pool:
             self.hashing = {}
-            said = self.s5cmd.copy(
-                pairs, limit, lambda path: self.hashing.update({path: pool.submit(_md5, path)})
-            )
+
+            def arrived(path: Path) -> None:
+                if self.options.verify_md5:
+                    self.hashing[path] = pool.submit(_md5, path)
+
+            said = self.s5cmd.copy(pairs, limit, arrived)
         suspects = [item for item in items if getattr(said[item.path], "code", "") == "size-mismatch"]
         listings = self.s5cmd.list([item.source.url for item in suspects]) if suspects else {}
         for item in suspects:
@@ -190,25 +224,55 @@ class _Transfers:
                 )
         return said
 
-    def _check(self, item: Item) -> SegtoolsError | None:
+    def _check(self, plan: Plan, item: Item) -> SegtoolsError | None:
         source, path = item.source, item.path
         kind = TransientFetchError if is_remote(source.url) else FetchError
         try:
-            size = path.stat().st_size
+            found = path.stat()
+            size = found.st_size
+            if not stat.S_ISREG(found.st_mode):  # a pipe or a device has no end
+                return FetchError("unsafe-url", f"{source.url}: this is no file.", url=source.url)
             if source.size_bytes is not None and size != source.size_bytes:
                 message = f"{source.url}: {size} bytes arrived, {source.size_bytes} were promised."
                 return kind("size-mismatch", message, url=source.url)
-            md5 = self.hashing[path].result() if path in self.hashing else _md5(path)
+            md5 = self._md5(path)
         except FileNotFoundError:
             code = "transfer-failed" if is_remote(source.url) else "object-missing"
             return kind(code, f"{source.url}: there is no file.", url=source.url)
         except (PermissionError, IsADirectoryError) as error:
             return kind("access-denied", f"{source.url}: {error.strerror}.", url=source.url)
-        if self.options.verify_md5 and source.md5 is not None and md5 != source.md5:
+        if md5 is not None and source.md5 is not None and md5 != source.md5:
             message = f"{source.url}: MD5 is {md5}, the table or ETag says {source.md5}."
             return kind("checksum-mismatch", message, url=source.url)
-        self.md5s[path] = md5
+        verified: Verified = "size" if source.md5 is None or not self.options.verify_md5 else "md5"
+        if verified == "size" and self.inspect is not None and is_remote(source.url):
+            if (said := self._inspected(self.inspect, plan, item)) is not None:
+                return kind("content-mismatch", f"{source.url}: {said}", url=source.url)
+            verified = "dicom"
+        self.md5s[path], self.verified[path] = md5, verified
         return None
+
+    @staticmethod
+    def _inspected(inspect: Inspect, plan: Plan, item: Item) -> str | None:
+        """What is wrong with a file as DICOM; None if it is the object that was planned."""
+        try:
+            series_uid, sop_uid = inspect(item.path)
+        except SegtoolsError as error:
+            return error.message
+        if series_uid != plan.series.seg_series_uid:
+            return f"it is of series {series_uid[:64]!r}, not {plan.series.seg_series_uid!r}."
+        if item.source.sop_uid is not None and sop_uid != item.source.sop_uid:
+            return f"it is the instance {sop_uid[:64]!r}, not {item.source.sop_uid!r}."
+        return None
+
+    def _md5(self, path: Path) -> str | None:
+        """MD5 of a file that is here; None where nobody asked for it: half of a large series' time."""
+        if path in self.hashing:
+            return self.hashing[path].result()
+        if self.options.verify_md5:
+            return _md5(path)
+        with path.open("rb"):  # it can be read
+            return None
 
     def result(self, plan: Plan) -> FetchedSeries:
         """The whole series, or its error; never a part of it."""
@@ -218,13 +282,29 @@ class _Transfers:
         if plan.error is not None:
             shutil.rmtree(plan.folder, ignore_errors=True)
             return FetchedSeries(plan.series, attempts=attempts, error=plan.error)
-        distinct: dict[str, Path] = {}
-        for item in plan.items:
-            distinct.setdefault(self.md5s[item.path], item.path)
+        distinct = _distinct([item.path for item in plan.items], self.md5s)
         if len(distinct) < len(plan.items):
             _log.info("%s: the same bytes under several URLs; read once", plan.series.seg_series_uid)
-        files = sorted(distinct.values())
-        return FetchedSeries(plan.series, tuple(files), tuple(self.md5s[file] for file in files), attempts)
+        files = sorted(distinct)
+        made = {self.verified[item.path] for item in plan.items}
+        return FetchedSeries(
+            plan.series,
+            tuple(files),
+            tuple(self.md5s[file] for file in files),
+            attempts,
+            verified=next((weakest for weakest in WEAKEST_FIRST if weakest in made), None),
+        )
+
+
+def _distinct(paths: Sequence[Path], md5s: Mapping[Path, str | None]) -> list[Path]:
+    """The first of all files with the same bytes; those of a size of its own are not hashed for it."""
+    sizes = {path: path.stat().st_size for path in paths}
+    often = Counter(sizes.values())
+    first: dict[tuple[int, str], Path] = {}
+    for path, size in sizes.items():
+        digest = (md5s[path] or _md5(path)) if often[size] > 1 else ""
+        first.setdefault((size, digest), path)
+    return list(first.values())
 
 
 def _md5(path: Path) -> str:

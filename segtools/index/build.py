@@ -17,7 +17,8 @@ from uuid import UUID, uuid5
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segtools.errors import SegtoolsError, UsageError
+from segtools.decode.dicom.whole import open_whole
+from segtools.errors import CorruptSegError, SegtoolsError, UsageError
 from segtools.files import replacing
 from segtools.index.bucket_archive import BucketArchive
 from segtools.index.collections_table import FILE as COLLECTIONS_FILE
@@ -68,6 +69,8 @@ class IndexReport:
         Segmentation series, other series, segmentation instances, and segments indexed.
     skipped : tuple of Skipped
         In the order of the archive.
+    doubts : tuple of Skipped
+        Objects that were taken, with something that is not known of them: which series was segmented.
     """
 
     out: Path
@@ -77,6 +80,7 @@ class IndexReport:
     instances: int
     segments: int
     skipped: tuple[Skipped, ...]
+    doubts: tuple[Skipped, ...] = ()
 
 
 def build_index(
@@ -133,7 +137,8 @@ def build_index(
 
     Notes
     -----
-    Rows are in the archive's order, so the same archive gives the same bytes. `crdc_series_uuid`
+    Rows are in the archive's order, so the same archive gives the same bytes; segments of files that
+    name the segmented images but not their series come last. `crdc_series_uuid`
     is a version 5 UUID over the MD5 (or size and modification time) of the series' objects: it
     changes when one of them does.
     """
@@ -141,6 +146,7 @@ def build_index(
     belongings = _belongings(archive, Belonging(collection or archive.name))
     objects = [found for found in archive.objects() if found.path != COLLECTIONS_FILE]
     ledger = _Ledger(belongings)
+    unresolved: list[tuple[ArchiveObject, _Result]] = []
     with (
         replacing(out / SEGMENTATIONS_FILE) as file,
         _Rows(file, IDC_SEGMENTATIONS) as rows,
@@ -149,9 +155,15 @@ def build_index(
         read = partial(_read, archive, checksum)
         for done, (found, result) in enumerate(zip(objects, run(read, objects), strict=True), start=1):
             if ledger.admit(found, result, archive) and result.segments is not None:
-                rows.write(result.segments)
+                if result.header is not None and result.header.source.instances:
+                    unresolved.append((found, result))
+                else:
+                    rows.write(result.segments)
             if on_progress is not None:
                 on_progress(done, len(objects))
+        # Last, when all images are known: these name images, but not their series.
+        for found, result in unresolved:
+            rows.write(ledger.resolved(found, result))
     _write(out / INSTANCES_FILE, IDC_INSTANCES, ledger.instances)
     _write(out / SERIES_FILE, IDC_SERIES, ledger.series_rows(objects))
     segmentations = sum(series.is_segmentation for series in ledger.series.values())
@@ -163,6 +175,7 @@ def build_index(
         instances=len(ledger.instances),
         segments=rows.count,
         skipped=tuple(ledger.skipped),
+        doubts=tuple(ledger.doubts),
     )
 
 
@@ -199,7 +212,7 @@ class _Result:
 def _read(archive: Archive, checksum: bool | None, found: ArchiveObject) -> _Result:
     try:
         _check_name(found)
-        header = archive.header(found, read_header)
+        header = _header(archive, found)
         if not header.is_segmentation:
             return _Result(header)
         wanted = found.size_bytes <= CHECKSUM_BYTES if checksum is None else checksum
@@ -208,6 +221,24 @@ def _read(archive: Archive, checksum: bool | None, found: ArchiveObject) -> _Res
         return _Result(header, rows, archive.md5(found) if wanted else None)
     except SegtoolsError as error:
         return _Result(code=error.code, message=error.message)
+
+
+def _header(archive: Archive, found: ArchiveObject) -> Header:
+    try:
+        return archive.header(found, read_header)
+    except CorruptSegError as error:
+        if error.code != "truncated":
+            raise
+        # Its frames were asked for and end early: its segments are known nevertheless.
+        return archive.header(found, partial(read_header, looks_at_frames=False))
+
+
+def _is_whole(archive: Archive, found: ArchiveObject) -> bool:
+    try:
+        archive.header(found, open_whole)
+    except SegtoolsError:
+        return False
+    return True
 
 
 def _check_name(found: ArchiveObject) -> None:
@@ -245,10 +276,7 @@ class _Series:
 
     header: Header
     belonging: Belonging
-    folders: set[str] = field(default_factory=set)
-    marks: list[str] = field(default_factory=list)
-    size_bytes: int = 0
-    base_url: str = ""
+    members: dict[str, tuple[ArchiveObject, str]] = field(default_factory=dict)
 
     @property
     def is_segmentation(self) -> bool:
@@ -260,22 +288,26 @@ class _Series:
         header = self.header
         return self.belonging, header.patient_id, header.study_uid, header.is_segmentation
 
-    def add(self, found: ArchiveObject, mark: str) -> None:
-        self.folders.add(found.folder)
-        self.marks.append(mark)
-        self.size_bytes += found.size_bytes
-        self.base_url = found.url.rpartition("/")[0] + "/"
+    def add(self, sop_uid: str, found: ArchiveObject, md5: str | None) -> None:
+        """Take an object in, in place of another copy of the same instance."""
+        self.members[sop_uid] = found, md5 or f"{sop_uid}:{found.size_bytes}:{found.stamp}"
 
 
 class _Ledger:
-    """Which objects count: the first of a SOPInstanceUID, and those that agree with their series."""
+    """Which objects count: the first whole one of a SOPInstanceUID, those that agree with their series."""
 
     def __init__(self, belongings: Belongings) -> None:
         self.belongings = belongings
         self.series: dict[str, _Series] = {}
-        self.instances: list[dict[str, Any]] = []
+        self._instances: dict[str, dict[str, Any]] = {}
         self.skipped: list[Skipped] = []
-        self._first: dict[str, tuple[ArchiveObject, str | None]] = {}
+        self.doubts: list[Skipped] = []
+        self._first: dict[str, tuple[ArchiveObject, str | None, str]] = {}
+
+    @property
+    def instances(self) -> list[dict[str, Any]]:
+        """Rows of `segtools.schema.IDC_INSTANCES`."""
+        return list(self._instances.values())
 
     def admit(self, found: ArchiveObject, result: _Result, archive: Archive) -> bool:
         """Take an object in; False if it is left out."""
@@ -283,7 +315,8 @@ class _Ledger:
         if header is None:
             return self._skip(found, result.code, result.message)
         if header.sop_uid in self._first:
-            return self._skip(found, "duplicate-instance", self._duplicate(found, result, archive))
+            self._compare(found, result, archive)
+            return False
         candidate = _Series(header, self.belongings.of(found.folder))
         series = self.series.get(header.series_uid, candidate)
         if series.identity != candidate.identity:
@@ -294,34 +327,76 @@ class _Ledger:
                 "or kind than the objects before it.",
             )
         self.series[header.series_uid] = series
-        self._first[header.sop_uid] = found, result.md5
-        series.add(found, result.md5 or f"{header.sop_uid}:{found.size_bytes}:{found.stamp}")
-        if header.is_segmentation:
-            self.instances.append(
-                {
-                    "SeriesInstanceUID": header.series_uid,
-                    "SOPInstanceUID": header.sop_uid,
-                    "aws_url": found.url,
-                    "instance_size": found.size_bytes,
-                    "instance_hash": result.md5,
-                }
-            )
+        self._take(found, header, result.md5)
+        if header.source.doubt:
+            self.doubts.append(Skipped(found.path, "source-series-unknown", header.source.doubt))
         return True
+
+    def _take(self, found: ArchiveObject, header: Header, md5: str | None) -> None:
+        self._first[header.sop_uid] = found, md5, header.series_uid
+        self.series[header.series_uid].add(header.sop_uid, found, md5)
+        if header.is_segmentation:
+            self._instances[header.sop_uid] = {
+                "SeriesInstanceUID": header.series_uid,
+                "SOPInstanceUID": header.sop_uid,
+                "aws_url": found.url,
+                "instance_size": found.size_bytes,
+                "instance_hash": md5,
+            }
+
+    def resolved(self, found: ArchiveObject, result: _Result) -> pa.Table:
+        """Segments with the series of the images that they name, as far as these are in the archive."""
+        assert result.header is not None  # noqa: S101 - it was admitted
+        assert result.segments is not None  # noqa: S101
+        named = result.header.source.instances
+        series = Counter(self._first[uid][2] for uid in named if uid in self._first)
+        best = [uid for uid, count in series.items() if count == max(series.values())]
+        if len(best) != 1:
+            many = f"{len(named)} images and no series"
+            where = f"they are of {len(best)} series alike" if best else "none of them is in the archive"
+            message = f"It names {many} as what was segmented; {where}."
+            self.doubts.append(Skipped(found.path, "source-series-unknown", message))
+        name = "segmented_SeriesInstanceUID"
+        column = result.segments.schema.get_field_index(name)
+        values = pa.array([best[0] if best else None] * len(result.segments), pa.string())
+        values = values.cast(result.segments.schema.field(column).type)
+        return result.segments.set_column(column, result.segments.schema.field(column), values)
 
     def _skip(self, found: ArchiveObject, code: str, message: str) -> bool:
         self.skipped.append(Skipped(found.path, code, message))
         return False
 
-    def _duplicate(self, found: ArchiveObject, result: _Result, archive: Archive) -> str:
-        first, md5 = self._first[result.header.sop_uid]  # type: ignore[union-attr]
-        same = found.size_bytes == first.size_bytes
-        if same:
-            try:
-                same = (md5 or archive.md5(first)) == (result.md5 or archive.md5(found))
-            except SegtoolsError:
-                same = False
-        bytes_are = "the same" if same else "other"
-        return f"{found.path!r} and {first.path!r} are one instance, with {bytes_are} bytes."
+    def _compare(self, found: ArchiveObject, result: _Result, archive: Archive) -> None:
+        """Keep one of two objects with one SOPInstanceUID: the first, unless only the second is whole."""
+        header = result.header
+        assert header is not None  # noqa: S101 - it has a SOPInstanceUID
+        first, md5, series_uid = self._first[header.sop_uid]
+        code, pair = "duplicate-instance", f"{found.path!r} and {first.path!r} are one instance"
+        if self._same(first, md5, found, result.md5, archive):
+            self._skip(found, code, f"{pair}, with the same bytes.")
+        elif (
+            series_uid == header.series_uid
+            and self.series[series_uid].belonging == self.belongings.of(found.folder)
+            and not _is_whole(archive, first)
+            and _is_whole(archive, found)
+        ):
+            self._take(found, header, result.md5)
+            self._skip(
+                first, code, f"{pair}, with other bytes; {first.path!r} ends early, the other is kept."
+            )
+        else:
+            self._skip(found, code, f"{pair}, with other bytes; {first.path!r} is kept.")
+
+    @staticmethod
+    def _same(
+        first: ArchiveObject, md5: str | None, found: ArchiveObject, other: str | None, archive: Archive
+    ) -> bool:
+        if found.size_bytes != first.size_bytes:
+            return False
+        try:
+            return (md5 or archive.md5(first)) == (other or archive.md5(found))
+        except SegtoolsError:
+            return False
 
     def series_rows(self, objects: list[ArchiveObject]) -> list[dict[str, Any]]:
         """Rows of `segtools.schema.IDC_SERIES`, in the order of first objects."""
@@ -337,21 +412,24 @@ class _Ledger:
     def _series_row(self, uid: str, series: _Series, beneath: Counter[str]) -> dict[str, Any]:
         header, belonging = series.header, series.belonging
         # A folder stands for the series only if nothing else, of any kind, is in or beneath it.
-        alone = len(series.folders) == 1 and beneath[next(iter(series.folders))] == len(series.marks)
+        objects = [found for found, _ in series.members.values()]
+        marks = sorted(mark for _, mark in series.members.values())
+        folders = {found.folder for found in objects}
+        alone = len(folders) == 1 and beneath[next(iter(folders))] == len(objects)
         return {
             "collection_id": belonging.collection_id,
             "analysis_result_id": belonging.analysis_result_id,
             "PatientID": header.patient_id,
             "StudyInstanceUID": header.study_uid,
             "SeriesInstanceUID": uid,
-            "crdc_series_uuid": str(uuid5(CONTENT_NAMESPACE, "\n".join([uid, *sorted(series.marks)]))),
+            "crdc_series_uuid": str(uuid5(CONTENT_NAMESPACE, "\n".join([uid, *marks]))),
             "Modality": header.modality,
             "SOPClassUID": header.sop_class_uid,
             "TransferSyntaxUID": header.transfer_syntax_uid,
             "SeriesDescription": header.series_description,
-            "series_aws_url": series.base_url if alone else "",
-            "series_size_bytes": series.size_bytes,
-            "instance_count": len(series.marks),
+            "series_aws_url": objects[0].url.rpartition("/")[0] + "/" if alone else "",
+            "series_size_bytes": sum(found.size_bytes for found in objects),
+            "instance_count": len(objects),
             "license_short_name": belonging.license_short_name,
             "source_DOI": belonging.source_DOI,
         }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-INTERFACE = 1
+INTERFACE = 2
 """Of the functions in ``_core``; changes with their parameters, so that an old binary is left alone."""
 
 

@@ -26,3 +26,14 @@ def measure(
     array: Buffer, width: int, rows: int, columns: int, slices: Buffer, measures: Buffer, /
 ) -> None: ...
 def shared(planes: list[Buffer], counts: list[Buffer], voxels: int, /) -> None: ...
+def project(
+    array: Buffer,
+    width: int,
+    index_of: Buffer,
+    pixels: int,
+    of_slice: Buffer,
+    of_row: Buffer,
+    of_column: Buffer,
+    counts: Buffer,
+    /,
+) -> None: ...

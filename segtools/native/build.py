@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SOURCES = ("module.c", "paint.c", "measure.c")
+SOURCES = ("module.c", "paint.c", "measure.c", "project.c")
 FLAGS = ("-O3", "-std=c11", "-fPIC", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-fvisibility=hidden")
 
 

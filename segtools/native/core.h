@@ -79,4 +79,11 @@ int measure_map(const uint8_t *array, int width, int64_t rows, int64_t columns, 
 void count_shared(const uint8_t *const *planes, const uint8_t *widths, int64_t *const *counts,
                   int64_t plane_count, int64_t voxels);
 
+/* --- project.c ----------------------------------------------------------------------------------- */
+
+/* Add each voxel of label n to counts[index_of[n] * pixels + of_slice[k] + of_row[j] + of_column[i]]. */
+void count_along(const uint8_t *array, int width, int64_t slices, int64_t rows, int64_t columns,
+                 const int32_t *index_of, int64_t pixels, const int64_t *of_slice, const int64_t *of_row,
+                 const int64_t *of_column, int64_t *counts);
+
 #endif

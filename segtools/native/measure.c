@@ -284,26 +284,46 @@ end:
 
 enum { BLOCK = 4096 };
 
+/* Whether any of some bytes is set. */
+static int any_set(const uint8_t *bytes, int64_t count)
+{
+    uint64_t some = 0;
+    int64_t n = 0;
+    for (; n + 8 <= count; n += 8)
+        some |= load64(bytes + n);
+    for (; n < count; n++)
+        some |= bytes[n];
+    return some != 0;
+}
+
+/* Note the voxels of a plane that are set; those that were set before are shared. */
+static inline void note_set(const uint8_t *plane, const int width, int64_t count, uint8_t *seen, uint8_t *shared)
+{
+    for (int64_t n = 0; n < count; n++) {
+        const uint8_t set = (width == 1 ? plane[n] : plane[2 * n] | plane[2 * n + 1]) != 0;
+        shared[n] |= seen[n] & set;
+        seen[n] |= set;
+    }
+}
+
 void count_shared(const uint8_t *const *planes, const uint8_t *widths, int64_t *const *counts,
                   int64_t plane_count, int64_t voxels)
 {
     uint8_t seen[BLOCK], shared[BLOCK];
     for (int64_t begin = 0; begin < voxels; begin += BLOCK) {
         const int64_t count = voxels - begin < BLOCK ? voxels - begin : BLOCK;
-        uint8_t any = 0;
         memset(seen, 0, sizeof seen);
         memset(shared, 0, sizeof shared);
         for (int64_t p = 0; p < plane_count; p++) {
             const uint8_t *plane = planes[p] + begin * widths[p];
-            for (int64_t n = 0; n < count; n++) {
-                const uint8_t set = (widths[p] == 1 ? plane[n] : plane[2 * n] | plane[2 * n + 1]) != 0;
-                shared[n] |= seen[n] & set;
-                seen[n] |= set;
-            }
+            if (!any_set(plane, count * widths[p]))
+                continue;
+            if (widths[p] == 1)
+                note_set(plane, 1, count, seen, shared);
+            else
+                note_set(plane, 2, count, seen, shared);
         }
-        for (int64_t n = 0; n < count; n++)
-            any |= shared[n];
-        if (!any)
+        if (!any_set(shared, count))
             continue;
         for (int64_t p = 0; p < plane_count; p++)
             for (int64_t n = 0; n < count; n++)

@@ -11,7 +11,7 @@
 
 #include "core.h"
 
-enum { INTERFACE = 1 }; /* segtools/native/__init__.py wants the same */
+enum { INTERFACE = 2 }; /* segtools/native/__init__.py wants the same */
 
 typedef struct {
     Py_buffer *views;
@@ -225,9 +225,78 @@ release_planes:
     return result;
 }
 
+/* The largest entry, or -1 where one is negative or not less than `limit`. */
+static int64_t largest(const int64_t *values, int64_t count, int64_t limit)
+{
+    int64_t most = 0;
+    for (int64_t n = 0; n < count; n++) {
+        if (values[n] < 0 || values[n] >= limit)
+            return -1;
+        if (values[n] > most)
+            most = values[n];
+    }
+    return most;
+}
+
+static const char *project_problem(const Py_buffer *array, int width, const Py_buffer *index_of, int64_t pixels,
+                                   const Py_buffer *places, const Py_buffer *counts)
+{
+    if (width != 1 && width != 2)
+        return "a voxel has 1 or 2 bytes";
+    const int64_t slices = items_of(places), rows = items_of(places + 1), columns = items_of(places + 2);
+    if (product(product(product(slices, rows), columns), width) != array->len)
+        return "the array has another size";
+    if (index_of->len != 65536 * 4)
+        return "there must be an index for each of 65536 labels";
+    const int64_t room = items_of(counts);
+    int64_t most = 0;
+    for (int axis = 0; axis < 3; axis++) {
+        const int64_t there = largest(places[axis].buf, items_of(places + axis), pixels);
+        if (there < 0)
+            return "a place lies outside of the picture";
+        most += there;
+    }
+    if (pixels < 1 || pixels > room || most >= pixels)
+        return "a place lies outside of the picture";
+    const int32_t *index = index_of->buf;
+    for (int n = 0; n < 65536; n++)
+        if (index[n] < 0 || index[n] >= room / pixels)
+            return "an index lies outside of the counts";
+    return NULL;
+}
+
+static PyObject *project(PyObject *module, PyObject *args)
+{
+    Py_buffer array, index_of, places[3], counts;
+    long long pixels;
+    int width;
+    PyObject *result = NULL;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*iy*Ly*y*y*w*:project", &array, &width, &index_of, &pixels, places, places + 1,
+                          places + 2, &counts))
+        return NULL;
+    const char *problem = project_problem(&array, width, &index_of, pixels, places, &counts);
+    if (problem) {
+        PyErr_SetString(PyExc_ValueError, problem);
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        count_along(array.buf, width, items_of(places), items_of(places + 1), items_of(places + 2), index_of.buf, pixels,
+                    places[0].buf, places[1].buf, places[2].buf, counts.buf);
+        Py_END_ALLOW_THREADS
+        result = Py_NewRef(Py_None);
+    }
+    PyBuffer_Release(&array);
+    PyBuffer_Release(&index_of);
+    for (int axis = 0; axis < 3; axis++)
+        PyBuffer_Release(places + axis);
+    PyBuffer_Release(&counts);
+    return result;
+}
+
 static PyMethodDef methods[] = {
     {"paint", paint, METH_VARARGS, "Put a segment's frames into the first layer where they are free."},
     {"measure", measure, METH_VARARGS, "Measure every label of a label map."},
+    {"project", project, METH_VARARGS, "Count the voxels of each label along a line of sight."},
     {"shared", shared, METH_VARARGS, "Count the voxels of each label that another plane has too."},
     {NULL, NULL, 0, NULL},
 };

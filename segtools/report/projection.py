@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import io
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from segtools import native
 from segtools.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from types import ModuleType
 
     import numpy.typing as npt
 
@@ -133,15 +136,6 @@ def _box(facing: Sequence[Layer], spacing: npt.NDArray[np.float64]) -> tuple[sli
     )
 
 
-def _slabs(layer: Layer) -> Iterator[tuple[int, int, Layer]]:
-    """Parts of `layer` along its slowest axis: that axis, where the part begins, the part."""
-    axis = int(np.argmax(np.abs(layer.strides)))
-    thick = max(1, _SLAB_VOXELS * layer.shape[axis] // layer.size)
-    for start in range(0, layer.shape[axis], thick):
-        where = tuple(slice(start, start + thick) if a == axis else slice(None) for a in range(3))
-        yield axis, start, layer[where]
-
-
 def _thickness(
     facing: Sequence[Layer], numbers: Sequence[int], step: npt.NDArray[np.int_]
 ) -> dict[str, npt.NDArray[np.int64]]:
@@ -149,21 +143,55 @@ def _thickness(
     bins = [-(-size // int(by)) for size, by in zip(facing[0].shape, step, strict=True)]
     shapes = {view: (len(numbers) + 1, bins[row], bins[column]) for view, (row, column, _) in VIEWS.items()}
     counts = {view: np.zeros(int(np.prod(shape)), np.int64) for view, shape in shapes.items()}
-    index_of = np.zeros(np.iinfo(np.uint16).max + 1, np.int64)
+    index_of = np.zeros(np.iinfo(np.uint16).max + 1, np.int32)
     index_of[list(numbers)] = np.arange(1, len(numbers) + 1)
+    core = native.core()
+    count = _count_with_numpy if core is None else partial(_count_natively, core)
     for layer in facing:
-        order = np.argsort(-np.abs(layer.strides))  # as it lies in memory: there a search is fast
-        for axis, start, slab in _slabs(layer):
-            slab = np.ascontiguousarray(slab.transpose(order))
-            flat = np.flatnonzero(slab != 0)
-            index = index_of[slab.reshape(-1)[flat]]
-            at = dict(zip(order.tolist(), np.unravel_index(flat, slab.shape), strict=True))
-            at[axis] = at[axis] + start
-            binned = [at[a] // step[a] for a in range(3)]
-            for view, (row, column, _) in VIEWS.items():
-                place = np.ravel_multi_index((index, binned[row], binned[column]), shapes[view])
-                np.add.at(counts[view], place, 1)  # not bincount: that is as long as all of the counts
+        order = np.argsort(-np.abs(layer.strides), kind="stable")  # as it lies in memory
+        forwards = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in layer.strides)
+        stored = layer[forwards].transpose(order)
+        # Bin of each voxel along each axis, then what it adds to a pixel's index.
+        along = [
+            (np.arange(size) // by)[way] for size, by, way in zip(layer.shape, step, forwards, strict=True)
+        ]
+        for view, (row, column, _) in VIEWS.items():
+            place = [np.zeros(size, np.int64) for size in layer.shape]
+            place[row] += along[row] * bins[column]
+            place[column] += along[column]
+            places = [place[axis] for axis in order.tolist()]
+            thick = max(1, _SLAB_VOXELS * stored.shape[0] // stored.size)
+            for start in range(0, stored.shape[0], thick):
+                slab = np.ascontiguousarray(stored[start : start + thick])
+                pixels = bins[row] * bins[column]
+                count(slab, index_of, pixels, [places[0][start : start + thick], *places[1:]], counts[view])
     return {view: count.reshape(shapes[view]) for view, count in counts.items()}
+
+
+def _count_with_numpy(
+    slab: Layer,
+    index_of: npt.NDArray[np.int32],
+    pixels: int,
+    places: Sequence[npt.NDArray[np.int64]],
+    counts: npt.NDArray[np.int64],
+) -> None:
+    """Add the voxels of a slab to the pixels they are seen at, label by label."""
+    flat = np.flatnonzero(slab != 0)
+    index = index_of[slab.reshape(-1)[flat]].astype(np.int64) * pixels
+    for place, at in zip(places, np.unravel_index(flat, slab.shape), strict=True):
+        index += place[at]
+    np.add.at(counts, index, 1)  # not bincount: that is as long as all of the counts
+
+
+def _count_natively(
+    core: ModuleType,
+    slab: Layer,
+    index_of: npt.NDArray[np.int32],
+    pixels: int,
+    places: Sequence[npt.NDArray[np.int64]],
+    counts: npt.NDArray[np.int64],
+) -> None:
+    core.project(slab, slab.itemsize, index_of, pixels, *places, counts)
 
 
 def _paint(depths: npt.NDArray[np.int64], rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from segtools.database import hide_progress
-from segtools.dataset.reader import only_itself
 from segtools.errors import DatasetError
+from segtools.files import only_itself
 from segtools.schema import DATASET_TABLES, SERIES_STATUS
 from segtools.terminology.licenses import is_noncommercial
 

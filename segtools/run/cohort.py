@@ -32,6 +32,7 @@ from segtools.decode import DECODE_VERSION, DecodeOptions
 from segtools.errors import EnvironmentProblem, SegtoolsError, WriteError
 from segtools.objectstore.s5cmd import FetchOptions
 from segtools.run.batches import BATCH_BYTES, BATCH_COUNT, Batch, cut
+from segtools.run.consent import Consent
 from segtools.run.executors.base import ExecutorOptions
 from segtools.run.executors.scheduler import run_batches
 from segtools.run.ledger import Ledger
@@ -44,14 +45,14 @@ from segtools.series import FetchedSeries, iter_selection
 from segtools.write.instance import WriteOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import timedelta
     from types import TracebackType
 
     from segtools.dataset.home import Claim, Home, View
     from segtools.dataset.layout import Layout
     from segtools.dataset.stage import Known
-    from segtools.decode.geometry.source_grid import SourceGrid
+    from segtools.decode.geometry.source_images import SourceImages
     from segtools.report.summary import Summary
     from segtools.run.executors.scheduler import Completed
     from segtools.run.ledger import Outcome
@@ -82,10 +83,12 @@ class RunConfig:
         Of the volumes.
     batch_bytes, batch_series : int
         Where a batch is cut.
+    consent : Consent
+        What may be deleted and downloaded without asking.
     grace : timedelta
         How long a state that a commit replaces can still be read by who has opened it.
-    source_grids : mapping of str to SourceGrid
-        Grids of the source series, for cohorts with ``grid: source``.
+    source_images : SourceImages or None
+        Headers of the source images, for cohorts with ``grid: source``.
     """
 
     sources: Sources
@@ -95,10 +98,11 @@ class RunConfig:
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
     compression_level: int = 1
+    consent: Consent = field(default_factory=Consent)
     batch_bytes: int = BATCH_BYTES
     batch_series: int = BATCH_COUNT
     grace: timedelta = GRACE
-    source_grids: Mapping[str, SourceGrid] = field(default_factory=dict)
+    source_images: SourceImages | None = None
 
 
 class CohortRun:
@@ -143,7 +147,7 @@ class CohortRun:
             settings_hash(self.settings),
             config.decode,
             WriteOptions(spec.output.volumes, config.compression_level),
-            config.source_grids if spec.output.grid == "source" else None,
+            config.source_images if spec.output.grid == "source" else None,
         )
 
     @property
@@ -211,13 +215,24 @@ class CohortRun:
         return self.selection
 
     def plan(self) -> list[SelectedSeries]:
-        """PLAN: the selected series that have to be worked on; noted for `idcseg status`."""
+        """PLAN: the selected series that have to be worked on; noted for `idcseg status`.
+
+        Raises
+        ------
+        UsageError
+            ``deletion-not-confirmed``, ``download-not-confirmed``.
+        """
         selection, known = self._selected(), self.claim.known()
+        if self.claim.manifest() is not None:
+            with self.claim.open() as dataset:
+                uids = selection.series["seg_series_uid"].to_pylist()
+                self.config.consent.deletion(dataset, self.cohort_text, frozenset(uids))
         planned = [
             series
             for series in iter_selection(selection.series, selection.objects)
             if self._is_open(series, known.get(series.seg_series_uid))
         ]
+        self.config.consent.download(sum(series.size_bytes for series in planned), len(planned))
         self.claim.write(self.layout.plan, run_plan(self.job.run, planned))
         return planned
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from segtools.decode import SegVolume
     from segtools.decode.geometry.source_grid import SourceGrid
+    from segtools.decode.geometry.source_images import SourceImages
     from segtools.decode.verify import Agreement
 
 
@@ -38,7 +39,8 @@ def decode_file(
     segments: Collection[int] | None = None,
     options: DecodeOptions | None = None,
     write: WriteOptions | None = None,
-    source_grid: SourceGrid | None = None,
+    images: SourceImages | None = None,
+    any_frame_of_reference: bool = False,
     verify: bool = False,
 ) -> SingleFile:
     """Decode one DICOM SEG; write its volumes and sidecars into `output`, if given.
@@ -51,8 +53,11 @@ def decode_file(
     segments : collection of int, optional
         SegmentNumbers; default: all.
     options, write : options of these stages, optional
-    source_grid : SourceGrid, optional
-        Put the masks on this grid; frames without positions get those of the images they name.
+    images : SourceImages, optional
+        Put the masks on the grid of those that were segmented; frames without positions get those of the
+        images they name.
+    any_frame_of_reference : bool
+        Accept images with another FrameOfReferenceUID.
     verify : bool
         Count the voxels a second time, by an independent way.
 
@@ -63,13 +68,15 @@ def decode_file(
     EnvironmentProblem, WriteError
         The output cannot be written.
     """
-    volume = read(path, segments=segments, options=options or DecodeOptions(), source_grid=source_grid)
+    grid = _grid(path, images, any_frame_of_reference)
+    volume = read(path, segments=segments, options=options or DecodeOptions(), source_grid=grid)
     agreement = None
     if verify:
         from segtools.decode.verify import verify as compare
 
         agreement = compare(path, volume, segments=segments)
-    return replace(_finish(path, volume, output, write, source_grid), agreement=agreement)
+    done = _finish(path, _onto(volume, grid, any_frame_of_reference), output, write)
+    return replace(done, agreement=agreement)
 
 
 def decode_parts(
@@ -79,19 +86,38 @@ def decode_parts(
     segments: Collection[int] | None = None,
     options: DecodeOptions | None = None,
     write: WriteOptions | None = None,
-    source_grid: SourceGrid | None = None,
+    images: SourceImages | None = None,
+    any_frame_of_reference: bool = False,
 ) -> list[SingleFile]:
     """Decode a DICOM SEG whose frames fit no single grid: several orientations, time points, stacks.
 
     Each part goes to ``part-<n>`` in `output`; the only part of a file that has one, to `output`.
     Parameters and errors as in `decode_file`.
     """
-    volumes = read_parts(path, segments=segments, options=options or DecodeOptions(), source_grid=source_grid)
+    grid = _grid(path, images, any_frame_of_reference)
+    volumes = read_parts(path, segments=segments, options=options or DecodeOptions(), source_grid=grid)
     several = len(volumes) > 1
     return [
-        _finish(path, volume, output, write, source_grid, part=n if several else None)
+        _finish(path, _onto(volume, grid, any_frame_of_reference), output, write, part=n if several else None)
         for n, volume in enumerate(volumes, 1)
     ]
+
+
+def _grid(path: Path, images: SourceImages | None, any_frame_of_reference: bool) -> SourceGrid | None:
+    """Grid of the images that a file names, or fits."""
+    if images is None:
+        return None
+    from segtools.decode.referenced_images import read_references
+
+    return images.grid_for(read_references(path), any_frame_of_reference=any_frame_of_reference)
+
+
+def _onto(volume: SegVolume, grid: SourceGrid | None, any_frame_of_reference: bool) -> SegVolume:
+    if grid is None:
+        return volume
+    from segtools.decode.geometry.source_grid import onto
+
+    return onto(volume, grid, any_frame_of_reference=any_frame_of_reference)
 
 
 def _finish(
@@ -99,15 +125,10 @@ def _finish(
     volume: SegVolume,
     output: Path | None,
     write: WriteOptions | None,
-    source_grid: SourceGrid | None,
     *,
     part: int | None = None,
 ) -> SingleFile:
     """Measure and write a volume."""
-    if source_grid is not None:
-        from segtools.decode.geometry.source_grid import onto
-
-        volume = onto(volume, source_grid)
     chosen = write or WriteOptions()
     stage = Stage(FlatLayout(output if output is not None else path.parent, part))
     written = write_instance(

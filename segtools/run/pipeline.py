@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from segtools.errors import FetchError
 from segtools.fetch.transfer import plan_batch, transfer
+from segtools.run.inspect import inspect_dicom
 from segtools.run.scratch import Canceled, Scratch
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Pipeline(Generic[T]):
         granted = [plan.size_bytes if plan.error is None else 0 for plan in chunk]
         lease.grow(sum(granted), stop)
         start = time.monotonic()
-        fetched = transfer(chunk, self.fetch, stop)
+        fetched = transfer(chunk, self.fetch, stop, inspect_dicom)
         if stop.is_set():
             raise Canceled
         pace = (time.monotonic() - start) / max(1, sum(granted))

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from segtools import decode
 from segtools.dataset.layout import revision
 from segtools.decode.measure import measure
-from segtools.errors import SegError, SegtoolsError
+from segtools.errors import MissingError, SegError, SegtoolsError, UnsupportedSegError
 from segtools.finding import Finding
 from segtools.run.ledger import Outcome
 from segtools.write.instance import WriteOptions, write_instance
 from segtools.write.rows import failed_rows, file_rows, finding_row, series_row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from segtools.dataset.stage import Stage, StoredFile
     from segtools.decode.geometry.source_grid import SourceGrid
+    from segtools.decode.geometry.source_images import SourceImages
     from segtools.series import FetchedSeries
 
 
@@ -33,8 +33,8 @@ class Job:
         Of the settings the outputs depend on.
     decode : DecodeOptions
     write : WriteOptions
-    source_grids : mapping of str to SourceGrid, optional
-        Grid of each source series; None leaves masks on their own grid.
+    source_images : SourceImages, optional
+        Headers of source images; None leaves masks on their own grid.
     run : int
         Number of the run among those that wait for the commit; orders what they staged.
     """
@@ -42,7 +42,7 @@ class Job:
     settings_hash: str
     decode: decode.DecodeOptions = field(default_factory=decode.DecodeOptions)
     write: WriteOptions = field(default_factory=WriteOptions)
-    source_grids: Mapping[str, SourceGrid] | None = None
+    source_images: SourceImages | None = None
     run: int = 1
 
 
@@ -74,12 +74,12 @@ def process_series(fetched: FetchedSeries, job: Job, stage: Stage) -> ProcessedS
     return progress.result()
 
 
-def _instances(fetched: FetchedSeries) -> list[tuple[list[Path], list[str]]]:
+def _instances(fetched: FetchedSeries) -> list[tuple[list[Path], list[str | None]]]:
     """Files by SOP instance; the parts of a concatenation are one instance."""
     pairs = list(zip(fetched.files, fetched.md5s, strict=True))
     if len(pairs) < 2:
         return [([path], [md5]) for path, md5 in pairs]
-    groups: dict[str, tuple[list[Path], list[str]]] = {}
+    groups: dict[str, tuple[list[Path], list[str | None]]] = {}
     for path, md5 in pairs:
         try:
             # The parts of a concatenation name the same source instance.
@@ -104,16 +104,18 @@ class _Progress:
         self.files: list[StoredFile] = []
         self.file_rows: list[dict[str, Any]] = []
         self.bytes_in = 0
+        self.no_grid = ""
 
-    def instance(self, paths: list[Path], md5s: list[str]) -> None:
+    def instance(self, paths: list[Path], md5s: list[str | None]) -> None:
         size = sum(path.stat().st_size for path in paths)
         self.bytes_in += size
         source: Any = paths[0] if len(paths) == 1 else paths
         try:
             grid = self._source_grid(paths[0])
             volume = decode.read(source, options=self.job.decode, source_grid=grid)
-            if self.job.source_grids is not None:
+            if self.job.source_images is not None:
                 volume = self._onto_source(volume, grid)
+            volume = self._with_doubt(volume)
         except SegError as error:
             self.error = self.error or error
             self._failed(paths[0], error, size, md5s[0])
@@ -139,26 +141,39 @@ class _Progress:
 
     def _source_grid(self, path: Path) -> SourceGrid | None:
         """Grid of the images that an instance was drawn on, if one is wanted and at hand."""
-        grids = self.job.source_grids
-        if not grids:
+        images = self.job.source_images
+        if images is None:
             return None
-        if (named := self.series.source_series_uid) is not None and named in grids:
-            return grids[named]
-        uids = decode.read_header(path).header.source_series_uids
-        return next((grids[uid] for uid in uids if uid in grids), None)
+        from segtools.decode.referenced_images import read_references
 
-    @staticmethod
-    def _onto_source(volume: decode.SegVolume, grid: SourceGrid | None) -> decode.SegVolume:
-        from dataclasses import replace
+        references = read_references(path)
+        if (named := self.series.source_series_uid) is not None and not references.series:
+            references = replace(references, series=(named,))
+        try:
+            return images.grid_for(references)
+        except (MissingError, UnsupportedSegError) as error:
+            self.no_grid = error.message
+            return None
 
+    def _with_doubt(self, volume: decode.SegVolume) -> decode.SegVolume:
+        """The volume, with a finding where nothing names the series that was segmented."""
+        header = volume.header
+        if self.series.source_series_uid is not None or header.source_series_uids:
+            return volume
+        named = len(header.source_instance_uids)
+        what = f"names {named} images, but no series" if named else "names neither images nor a series"
+        message = f"The file {what} as what was segmented, and the index does not know it."
+        return replace(volume, findings=(*volume.findings, Finding("source-series-unknown", message)))
+
+    def _onto_source(self, volume: decode.SegVolume, grid: SourceGrid | None) -> decode.SegVolume:
         from segtools.decode.geometry.source_grid import onto
 
         if grid is not None:
             return onto(volume, grid)
-        message = "The source series' geometry is not at hand; the mask keeps its own grid."
+        message = f"{self.no_grid} The mask keeps its own grid."
         return replace(volume, findings=(*volume.findings, Finding("source-grid-unknown", message)))
 
-    def _failed(self, path: Path, error: SegError, size: int, md5: str) -> None:
+    def _failed(self, path: Path, error: SegError, size: int, md5: str | None) -> None:
         """Rows of an instance that could not be read, as far as its header goes."""
         try:
             file = decode.read_header(path)
@@ -186,6 +201,7 @@ class _Progress:
             error=error,
             fetch_status="failed" if self.fetched.error else "fetched",
             fetch_attempts=self.fetched.attempts,
+            fetch_verified=self.fetched.verified,
             folder=folder,
         )
         outcome = Outcome(

@@ -26,6 +26,12 @@ _XYZ_TO_RGB = (
     (0.0557, -0.2040, 1.0570),
 )
 
+_RGB_TO_XYZ = (
+    (0.4124, 0.3576, 0.1805),
+    (0.2126, 0.7152, 0.0722),
+    (0.0193, 0.1192, 0.9505),
+)
+
 
 def color_hex(segment: CodedSegment) -> str:
     """``#RRGGBB``: as recommended in the file, else a stable colour of the structure's code."""
@@ -70,3 +76,18 @@ def _companded(linear: float) -> int:
 
 def _hex(rgb: Iterable[int]) -> str:
     return "#" + "".join(f"{part:02X}" for part in rgb)
+
+
+def srgb_to_cielab(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    """RecommendedDisplayCIELabValue of an sRGB colour, 0 to 255: the inverse of `cielab_to_srgb`."""
+    linear = [(v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4) for v in (c / 255 for c in rgb)]
+    xyz = [sum(factor * part for factor, part in zip(row, linear, strict=True)) for row in _RGB_TO_XYZ]
+    x, y, z = (_f(part / white) for part, white in zip(xyz, _D65, strict=True))
+    lightness, a, b = 116 * y - 16, 500 * (x - y), 200 * (y - z)
+    scaled = (lightness / 100, (a + 128) / 255, (b + 128) / 255)
+    first, second, third = (round(min(max(part, 0.0), 1.0) * 65535) for part in scaled)
+    return first, second, third
+
+
+def _f(t: float) -> float:
+    return float(t ** (1 / 3)) if t > (6 / 29) ** 3 else t / (3 * (6 / 29) ** 2) + 4 / 29

@@ -138,6 +138,7 @@ def series_row(
     error: SegtoolsError | None = None,
     fetch_status: str = "fetched",
     fetch_attempts: int = 1,
+    fetch_verified: str | None = None,
     folder: str | None = None,
 ) -> dict[str, Any]:
     """The row of `segtools.schema.SERIES`, from the rows of all its instances.
@@ -154,6 +155,8 @@ def series_row(
         Why the series, or an instance of it, failed.
     fetch_status : {"fetched", "failed", "skipped"}
     fetch_attempts : int
+    fetch_verified : {"md5", "dicom", "size"}, optional
+        See `segtools.series.FetchedSeries.verified`.
     folder : str, optional
         Folder of its volumes, relative.
     """
@@ -165,6 +168,7 @@ def series_row(
         "error_message": error.message if error else None,
         "fetch_status": fetch_status,
         "fetch_attempts": fetch_attempts,
+        "fetch_verified": fetch_verified,
         "segment_count": len(segments) if segments or not error else None,
         "volume_count": len(volumes),
         "volume_bytes": sum(volumes),

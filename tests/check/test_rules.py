@@ -171,3 +171,17 @@ def test_ids_are_stable(found, layout):
     with segtools.open(layout.root) as dataset:
         assert check_catalog(dataset).to_pylist() == first
     assert SEGMENTS.key == ("segment_id",)
+
+
+def test_equal_volumes_say_nothing_of_the_others(found):
+    """Half of the cohort has one size to the last bit: no spread to compare with."""
+    peers = [row(instance=n, volume_ml=1.5) for n in range(1, 13)]
+    others = [row(instance=n, volume_ml=0.3 * n) for n in range(13, 23)]
+    assert found(*peers, *others) == []
+
+
+def test_volumes_that_differ_by_rounding_only_are_no_measure_either(found):
+    """Sizes equal but for the last digits: what is 40 % larger is no outlier, what is ten times larger is."""
+    peers = [row(instance=n, volume_ml=1500.0 + 1e-4 * n) for n in range(1, 13)]
+    (finding,) = found(*peers, row(instance=13, volume_ml=2100.0), row(instance=14, volume_ml=15_000.0))
+    assert finding["seg_series_uid"] == make_series(14).seg_series_uid

@@ -108,6 +108,23 @@ def compare_measures(core, rng):
     assert np.array_equal(*counts)
 
 
+def compare_projections(core, rng):
+    """Voxels along a line of sight, of both cores."""
+    from segtools.report.projection import _count_natively, _count_with_numpy
+
+    dtype = rng.choice([np.uint8, np.uint16])
+    shape = rng.integers(1, [6, 20, 40])
+    slab = (rng.integers(0, 9, shape) * (rng.random(shape) < 0.4)).astype(dtype)
+    index_of = np.zeros(65536, np.int32)
+    index_of[: rng.integers(1, 9)] = rng.integers(0, 4)
+    places = [rng.integers(0, 10, size) for size in shape]
+    pixels = int(sum(place.max() for place in places)) + 1
+    counts = np.zeros((2, 5 * pixels), np.int64)
+    _count_with_numpy(slab, index_of, pixels, places, counts[0])
+    _count_natively(core, slab, index_of, pixels, places, counts[1])
+    assert np.array_equal(*counts)
+
+
 def hostile(core, rng):
     """Anything at all."""
 
@@ -123,7 +140,7 @@ def hostile(core, rng):
         return np.array([number() for _ in range(rng.integers(0, 6))], np.int64)
 
     try:
-        match rng.integers(0, 3):
+        match rng.integers(0, 4):
             case 0:
                 core.paint(
                     [room() for _ in range(rng.integers(0, 3))],
@@ -157,6 +174,15 @@ def hostile(core, rng):
                     ],
                     int(rng.choice([number(), 64, 32])),
                 )
+            case 3:
+                core.project(
+                    room(int(rng.choice([0, 8, 24, 48]))),
+                    int(rng.integers(0, 4)),
+                    np.full(int(rng.choice([0, 65535, 65536])), int(rng.integers(-2, 9)), np.int32),
+                    int(rng.integers(-1, 30)) if rng.random() < 0.7 else number(),
+                    *(rng.integers(-1, 5, rng.choice([0, 1, 2, 3, 4])) for _ in range(3)),
+                    np.zeros(int(rng.integers(0, 200)), np.int64),
+                )
     except (ValueError, OverflowError, TypeError):
         pass
 
@@ -170,7 +196,7 @@ def main() -> None:
     while time.monotonic() < ends:
         rng = np.random.default_rng(seed + rounds)
         try:
-            for act in (compare_paint, compare_measures, hostile, hostile, hostile):
+            for act in (compare_paint, compare_measures, compare_projections, hostile, hostile, hostile):
                 act(core, rng)
         except BaseException:
             print("seed", seed + rounds, file=sys.stderr)

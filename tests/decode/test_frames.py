@@ -29,7 +29,7 @@ def walked(data: bytes) -> sequence_items.Items:
     structure = open_structure(data)
     element = structure.elements[0x52009230]
     end = None if element.length < 0 else element.end
-    starts, after, last = sequence_items._locate(
+    starts, ends, after = sequence_items._locate(
         structure.cursor, element.offset, end or structure.cursor.size, None
     )
     found = sequence_items._Found(len(starts))
@@ -37,9 +37,10 @@ def walked(data: bytes) -> sequence_items.Items:
         trace = sequence_items._trace(
             structure.cursor, int(start), structure.cursor.size, functional_groups.PLACING
         )
+        assert trace.end == ends[row]
         for key, (offset, length) in trace.captures.items():
             found.add(key, *(np.array([number]) for number in (row, offset, length)))
-    assert last <= after
+    assert ends[-1] <= after
     return sequence_items.Items(len(starts), found.values, found.more, after, structure.cursor)
 
 

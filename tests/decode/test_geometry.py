@@ -170,9 +170,9 @@ def test_a_gap_of_no_whole_slices_is_no_excuse_for_a_looser_spacing(segments):
 
 def test_space_between_positions_is_bounded_by_the_memory_allowed():
     table = table_of(LESIONS)
-    assert place(table, 400, 500, max_bytes=8 * 2000 * 400 * 500).grid.shape[0] == 2004
+    assert place(table, 400, 500, max_bytes=2 * 2000 * 400 * 500).grid.shape[0] == 2004
     with pytest.raises(UnsupportedSegError, match=r"span 2004 slices 0\.6 mm apart") as refused:
-        place(table, 400, 500, max_bytes=8 * 1990 * 400 * 500)
+        place(table, 400, 500, max_bytes=2 * 1990 * 400 * 500)
     assert refused.value.code == "memory-limit"
 
 

@@ -34,3 +34,11 @@ def test_refused_with_a_code(hostile: Hostile, outcomes: dict[str, dict[str, Any
 def test_memory_is_bounded_by_the_file(hostile: Hostile, outcomes: dict[str, dict[str, Any]]) -> None:
     record = outcomes[hostile.id]
     assert record["growth"] <= LIMIT_FACTOR * record["bytes"] + LIMIT_CONSTANT
+
+
+@pytest.mark.parametrize("hostile", hostile_files(), ids=lambda hostile: hostile.id)
+def test_time_is_bounded_by_the_file(hostile: Hostile, outcomes: dict[str, dict[str, Any]]) -> None:
+    """Against the slowest sound file of the same process: a runaway took hundreds of times as long."""
+    record, sound = outcomes[hostile.id], outcomes["sound"]
+    per_byte = sound["seconds"] / sound["bytes"]
+    assert record["seconds"] < 50 * max(sound["seconds"], per_byte * record["bytes"])

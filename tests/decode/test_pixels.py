@@ -233,7 +233,7 @@ def test_claims_allocate_nothing(bits):
 
 def test_undefined_length_is_for_encapsulated_data():
     with pytest.raises(CorruptSegError) as caught:
-        opened(b"\1\0", describe((1, 2, 2)), length=-1)
+        opened(b"\1\0\1\0\1\0", describe((1, 2, 2)), length=-1)
     assert caught.value.code == "malformed-structure"
 
 

@@ -105,7 +105,7 @@ def test_nesting_is_bounded_without_recursion(depth):
         (b"\x28\0\x10\0??\x02\0\x07\0", "malformed-structure"),
         (b"\x28\0\x10\0", "truncated"),
         (element(0x0040, 0x0275, "SQ", ITEM + b"\x63\0\0\0") + TAIL, "malformed-structure"),
-        (struct.pack("<HH2sHI", 0x40, 0x275, b"OB", 0, 0xFFFFFFFF), "malformed-structure"),
+        (struct.pack("<HH2sHI", 0x40, 0x275, b"OB", 0, 0xFFFFFFFF), "truncated"),
         (sequence() [:-8] + element(0x0028, 0x0010, "US", b"\x07\0"), "malformed-structure"),
     ],
     ids=["value", "sequence", "no-delimiter", "no-VR", "half-a-header", "item", "OB-undefined", "no-item"],

@@ -66,8 +66,6 @@ class Case:
         Of `DecodeOptions`.
     segments : tuple of int or None
         The subset asked for.
-    second_reading : bool
-        False where pydicom cannot read the file, so that `segtools.decode.verify` has nothing to say.
     check : callable or None
         Looks at the `SegVolume` further.
     """
@@ -83,7 +81,6 @@ class Case:
     tolerance_mm: float = 1e-6
     options: Mapping[str, Any] = field(default_factory=dict)
     segments: tuple[int, ...] | None = None
-    second_reading: bool = True
     check: Callable[[Any], None] | None = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from tests.factories.case import Case
+from tests.factories.cases_encoding import encoding_cases
 from tests.factories.cases_frames import frame_cases
 from tests.factories.cases_geometry import geometry_cases
 from tests.factories.cases_pixels import pixel_cases
@@ -13,7 +14,7 @@ from tests.factories.cases_segments import segment_cases
 from tests.factories.cases_structure import structure_cases
 from tests.factories.cases_terms import term_cases
 
-ROWS = [f"E{n}" for n in range(1, 107)] + ["E28b", "E28c", "E28d", "E28e"]
+ROWS = [f"E{n}" for n in range(1, 112)] + ["E28b", "E28c", "E28d", "E28e", "E28f"]
 """The rows there must be a case of."""
 
 
@@ -28,11 +29,12 @@ def all_cases() -> tuple[Case, ...]:
         *structure_cases(),
         *frame_cases(),
         *place_cases(),
+        *encoding_cases(),
     ]
     order = {row: i for i, row in enumerate(sorted(ROWS, key=_row_key))}
     return tuple(sorted(cases, key=lambda c: order[c.id.split(":")[0]]))
 
 
 def _row_key(row: str) -> tuple[int, str]:
-    digits = row[1:].rstrip("bcde")
+    digits = row[1:].rstrip("bcdef")
     return int(digits), row[1 + len(digits) :]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -16,7 +15,7 @@ from tests.factories.seg import SegFactory
 
 def frame_cases() -> list[Case]:
     """All of them."""
-    return [replace(case, second_reading=False) for case in (*_witnesses(), *_nothing_segmented())]
+    return [*_witnesses(), *_nothing_segmented()]
 
 
 def _states(number: object) -> Callable[[Dataset], None]:

@@ -1,4 +1,4 @@
-"""Edge cases E1 to E28e: how the pixels are encoded."""
+"""Edge cases E1 to E28f: how the pixels are encoded."""
 
 from __future__ import annotations
 
@@ -269,6 +269,8 @@ def _compressed() -> list[Case]:
         ("E28", "Deflated Image Frame of 1 bit", binary.but(syntax=S.DEFLATED_FRAME), None),
         ("E28:8", "Deflated Image Frame of 8 bits", eight.but(syntax=S.DEFLATED_FRAME), labels),
         ("E28b", "Encapsulated Uncompressed of 1 bit", binary.but(syntax=S.ENCAPSULATED_UNCOMPRESSED), None),
+        ("E28f", "JPEG Lossless of 8 bits", eight.but(syntax=S.JPEG_LOSSLESS), labels),
+        ("E28f:1", "JPEG Lossless of 1 bit", binary.but(syntax=S.JPEG_LOSSLESS), None),
         (
             "E28b:16",
             "Encapsulated Uncompressed of 16 bits",

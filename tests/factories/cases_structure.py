@@ -167,7 +167,6 @@ def _frame_counts() -> list[Case]:
             seg.but(edit=claims(6)),
             of,
             repaired,
-            second_reading=False,
         ),
     ]
 

@@ -88,7 +88,12 @@ def _claims() -> list[Hostile]:
         _hostile("huge-planes-compressed", sizes.but(syntax=S.RLE), *claims, "codec-failed"),
         _hostile("huge-planes-deflated-frames", sizes.but(syntax=S.DEFLATED_FRAME), *claims, "codec-failed"),
         _hostile("pixel-length-outside", _plain().but(pixel_length=0xFFFFFFF0), *outside),
-        _hostile("pixel-length-undefined", _plain().but(pixel_length=0xFFFFFFFF), *outside, "codec-failed"),
+        _hostile(
+            "pixel-length-undefined",
+            _plain().but(pixel_length=0xFFFFFFFF, pixel_bytes=_plain().native_pixels() + b"\1" * 6),
+            *outside,
+            "codec-failed",
+        ),
         _hostile("sequence-length-outside", _sequence_length(0x7FFFFFF0), *outside),
         _hostile("sequence-length-too-short", _sequence_length(9), *outside, "missing-attribute"),
         _hostile("zero-rows", _with(Rows=0), "invalid-attribute"),
@@ -269,6 +274,10 @@ def _codec_lies() -> list[Hostile]:
     ]
 
 
+_WITH_SIZES = S.JPEG_2000, S.JPEG_LS, S.JPEG_LOSSLESS
+"""Syntaxes whose code streams name their own size."""
+
+
 def _other_sizes() -> list[Hostile]:
     """Code streams of other sizes than Rows and Columns, and such that claim 60,000 squared."""
     wide = SegFactory.of_masks({1: np.ones((2, 34, 36), bool)})
@@ -280,7 +289,7 @@ def _other_sizes() -> list[Hostile]:
         return edit
 
     made = []
-    for syntax in (S.JPEG_2000, S.JPEG_LS, S.RLE, S.DEFLATED_FRAME, S.ENCAPSULATED_UNCOMPRESSED):
+    for syntax in (*_WITH_SIZES, S.RLE, S.DEFLATED_FRAME, S.ENCAPSULATED_UNCOMPRESSED):
         for side in (16, 64):
             seg = wide.but(syntax=syntax, edit=claims(side))
             made.append(_hostile(f"{side}-squared-of-{syntax}", seg, "codec-failed", "inflate-limit"))
@@ -289,8 +298,17 @@ def _other_sizes() -> list[Hostile]:
     j2k, frame = wide.but(syntax=S.JPEG_2000), codecs.jpeg_lossless(wide.frames[0].pixels, 8)
     jls = wide.but(syntax=S.JPEG_LS)
     larger = frame.replace(struct.pack(">HH", 34, 36), struct.pack(">HH", 60_000, 60_000))
+    noisy = SegFactory.of_labels(np.random.default_rng(3).integers(1, 200, (2, 60, 60)).astype(np.uint8))
+    endless = noisy.but(syntax=S.JPEG_LS)
+
+    def without_end() -> bytes:
+        """Scans that break off in zeros: CharLS counted those that were not there, to 2**31."""
+        frames = [codecs.jpeg_lossless(frame.pixels, 8)[:600] + bytes(30) for frame in noisy.frames]
+        return endless.header() + codecs.encapsulate(frames)
+
     return [
         *made,
+        _hostile("JPEG-LS-without-end", without_end, "codec-failed"),
         _hostile(
             "JPEG-2000-of-60000", lambda: j2k.header() + codecs.encapsulate([large] * 2), "codec-failed"
         ),

@@ -233,6 +233,13 @@ class SegFactory:
         head = b"\0" * 128 + b"DICM" if self.preamble else b""
         return head + (self._meta() if self.meta else b"") + body
 
+    def named(self, syntax: str) -> bytes:
+        """The file, with another transfer syntax in its meta group than it is encoded in."""
+        meta = self._meta()
+        lie = element(0x0002, 0x0010, "UI", syntax)
+        true = element(0x0002, 0x0010, "UI", self.syntax)
+        return self.build().replace(meta, meta.replace(true, lie), 1)
+
     def header(self) -> bytes:
         """The file up to PixelData, for endings made elsewhere."""
         return b"\0" * 128 + b"DICM" + self._meta() + self._encode(self.dataset())

@@ -107,7 +107,7 @@ def idle_pool(prefect_server: PrefectServer) -> None:
     prefect_server.post("/work_pools/", name="idle", type="process", base_job_template=template)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dead_and_alive(
     prefect_server: PrefectServer, idle_pool: None, indexed: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[WaitingRun, WaitingRun]]:

@@ -20,7 +20,6 @@ from tests.run.gate import KEY
 from tests.run.whole import Place, content, kill, make_place
 
 pytest.importorskip("obstore")
-pytestmark = [pytest.mark.slow]
 
 COHORT = "collections: [tiny]\nsource: {idc: false}\n"
 
@@ -100,6 +99,7 @@ def test_mistakes(output: Output, where: str, change: dict[str, str], code: str)
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.slow
 def test_killed_while_it_writes(place: Place, output: Output) -> None:
     """SIGKILL at random times, from the start of the first request on."""
     dice = random.Random(5)
@@ -121,7 +121,7 @@ def test_killed_while_it_writes(place: Place, output: Output) -> None:
 
 
 @pytest.mark.prefect
-@pytest.mark.xdist_group("prefect-stuck")
+@pytest.mark.xdist_group("prefect-server")
 def test_shards_of_a_work_pool(
     place: Place, output: Output, prefect_server: PrefectServer, tmp_path: Path
 ) -> None:

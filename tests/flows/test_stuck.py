@@ -15,7 +15,7 @@ import pytest
 from tests.flows.conftest import WaitingRun
 from tests.flows.prefect_server import CHECKOUT, PrefectServer, environment
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect-stuck")]
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect-server")]
 
 
 def test_a_shard_that_stays_pending_is_given_up(

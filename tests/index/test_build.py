@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pydicom
 import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from segtools import schema
 from segtools.codes import CODES
@@ -388,3 +392,118 @@ def test_real_files(real_data: Path, out: Path) -> None:
             assert numbers.get(dataset.SOPInstanceUID, set()) <= declared, path.name
             assert len(declared) - len(numbers.get(dataset.SOPInstanceUID, set())) <= 1  # the background
     assert index.report.instances + sum(name.endswith(".dcm") for name in index.skipped) == len(files)
+
+
+# --- what was segmented, and broken twins ----------------------------------------------------------
+
+
+def _edited(content: bytes, edit: Callable[[Dataset], None]) -> bytes:
+    dataset = dcmread(io.BytesIO(content))
+    edit(dataset)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    return buffer.getvalue()
+
+
+def _with_images(folder: Path, seg: bytes) -> tuple[str, list[str]]:
+    """The images of `seg_bytes` in a folder: their series, and their SOPInstanceUIDs."""
+    images = image_series(GRID, Subject("p1"))
+    for k, image in enumerate(images):
+        image.save_as(folder / f"zz{k}.dcm", enforce_file_format=True)  # behind the segmentations
+    return str(images[0].SeriesInstanceUID), [str(image.SOPInstanceUID) for image in images]
+
+
+def _named(where: str, uids: list[str]) -> Callable[[Dataset], None]:
+    def edit(seg: Dataset) -> None:
+        del seg.ReferencedSeriesSequence
+        for frame in seg.PerFrameFunctionalGroupsSequence:
+            if where != "derivation" and "DerivationImageSequence" in frame:
+                del frame.DerivationImageSequence
+        items = []
+        for uid in uids:
+            item = Dataset()
+            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", uid
+            items.append(item)
+        if where == "top level":
+            seg.SourceImageSequence = items
+        elif where == "frame":
+            for frame in seg.PerFrameFunctionalGroupsSequence:
+                frame.SourceImageSequence = items[:1]
+
+    return edit
+
+
+def _segmented(out: Path) -> set[str | None]:
+    table = pq.read_table(out / "segmentations.parquet")
+    return set(table.column("segmented_SeriesInstanceUID").to_pylist())
+
+
+@pytest.mark.parametrize("where", ["top level", "frame", "derivation"])
+def test_the_segmented_series_is_found_by_the_images_named(
+    seg_bytes: Callable[..., bytes], tmp_path: Path, where: str
+) -> None:
+    archive, out = tmp_path / "archive", tmp_path / "out"
+    archive.mkdir()
+    series, uids = _with_images(archive, seg_bytes())
+    (archive / "seg.dcm").write_bytes(_edited(seg_bytes(), _named(where, uids)))
+    report = build_index(archive, out)
+    assert (_segmented(out), report.doubts) == ({series}, ())
+    for image in archive.glob("zz*"):
+        image.unlink()
+    report = build_index(archive, out)
+    assert _segmented(out) == {None}
+    assert [doubt.code for doubt in report.doubts] == ["source-series-unknown"]
+
+
+def test_of_several_series_the_frames_decide(seg_bytes: Callable[..., bytes], tmp_path: Path) -> None:
+    def add_another(seg: Dataset) -> None:
+        other = copy.deepcopy(seg.ReferencedSeriesSequence[0])
+        other.SeriesInstanceUID = "2.25.1"
+        for number, item in enumerate(other.ReferencedInstanceSequence):
+            item.ReferencedSOPInstanceUID = f"2.25.1.{number}"
+        seg.ReferencedSeriesSequence.insert(0, other)
+
+    def forget_frames(seg: Dataset) -> None:
+        add_another(seg)
+        for frame in seg.PerFrameFunctionalGroupsSequence:
+            del frame.DerivationImageSequence
+
+    series = str(image_series(GRID, Subject("p1"))[0].SeriesInstanceUID)
+    (tmp_path / "archive").mkdir()
+    file = tmp_path / "archive" / "seg.dcm"
+    file.write_bytes(_edited(seg_bytes(), add_another))
+    report = build_index(tmp_path / "archive", tmp_path / "out")
+    assert (_segmented(tmp_path / "out"), report.doubts) == ({series}, ())
+    file.write_bytes(_edited(seg_bytes(), forget_frames))
+    report = build_index(tmp_path / "archive", tmp_path / "out")
+    assert _segmented(tmp_path / "out") == {"2.25.1"}
+    assert [doubt.code for doubt in report.doubts] == ["source-series-unknown"]
+
+
+@pytest.mark.parametrize("first_is_broken", [True, False])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda content: content[:-20],  # its pixels end early
+        lambda content: _edited(content, lambda seg: delattr(seg, "PixelData")),
+        lambda content: content[: int(len(content) * 0.7)],  # within the per-frame groups
+    ],
+)
+def test_a_broken_twin_does_not_shadow_the_good_copy(
+    seg_bytes: Callable[..., bytes], tmp_path: Path, broken: Callable[[bytes], bytes], first_is_broken: bool
+) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    names = ("a.dcm", "b.dcm") if first_is_broken else ("b.dcm", "a.dcm")
+    (archive / names[0]).write_bytes(broken(seg_bytes()))
+    (archive / names[1]).write_bytes(seg_bytes())
+    report = build_index(archive, tmp_path / "out")
+    (skipped,) = report.skipped
+    # Cut within what the index reads, it is no second copy, but no copy at all.
+    assert (skipped.path, skipped.code in ("duplicate-instance", "truncated")) == (names[0], True)
+    (row,) = pq.read_table(tmp_path / "out" / "instances.parquet").to_pylist()
+    assert row["aws_url"].endswith(names[1])
+    assert row["instance_size"] == len(seg_bytes())
+    assert row["instance_hash"] == hashlib.md5(seg_bytes()).hexdigest()
+    (series,) = pq.read_table(tmp_path / "out" / "series_index.parquet").to_pylist()
+    assert (series["instance_count"], series["series_size_bytes"]) == (1, len(seg_bytes()))

@@ -27,6 +27,7 @@ def series_row(uid="1.2.3", **values):
         "status": "ok",
         "fetch_status": "fetched",
         "fetch_attempts": 1,
+        "fetch_verified": "md5",
         "segment_count": 1,
         "volume_count": 1,
         "volume_bytes": 100,

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from segtools.codes import CODES
 from segtools.errors import WriteError
 from segtools.report import html
 from segtools.report.html import Limits, page, render, snippets
@@ -108,8 +109,8 @@ def test_every_section_says_what_the_tables_hold(dataset):
     assert "2 segments of 2 structures in 1 patient: " in words
     assert "Imaging Data Commons (release 25)" in words
     assert "truncated" in words
-    assert "The file ends before an element does." in words
-    assert "Fetch it again; if it stays so, it is broken at its source." in words
+    assert CODES["truncated"].meaning in words
+    assert CODES["truncated"].remedy in words
     assert "ends at 7" in words
     assert "Each frame is padded to a whole byte" in words
     assert "CC BY-NC 4.0 1 1 not allowed" in words

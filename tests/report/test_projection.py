@@ -10,6 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 from segtools.errors import DatasetError
 from segtools.report import projection
 from segtools.report.projection import MAXIMUM_PNG_BYTES, SIDE, project
+from tests.factories.cores import both_cores
+
+core = both_cores()
 
 RED, GREEN, BLUE = (220, 60, 60), (60, 220, 60), (60, 60, 220)
 COLORS = {1: RED, 2: GREEN, 3: BLUE}

@@ -22,7 +22,6 @@ from tests.run.functions import Work
 pytest.importorskip("distributed")
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.xdist_group("dask"),
     # Of distributed itself, where a peer was killed: sockets it leaves to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),

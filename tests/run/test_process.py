@@ -9,11 +9,12 @@ import pytest
 
 from segtools.dataset.layout import Layout
 from segtools.dataset.stage import Stage
-from segtools.decode.geometry.source_grid import SourceGrid
+from segtools.decode.geometry.source_images import SourceImages
 from segtools.run.process import Job, process_series
 from segtools.series import FetchedSeries
 from tests.factories.case import masks
 from tests.factories.dataset import make_series
+from tests.factories.image_headers import image_headers
 from tests.factories.seg import UID, SegFactory, source_uid
 
 NOWHERE = {"position": "absent", "measures": "absent", "orientation": "absent"}
@@ -22,13 +23,13 @@ SEG = SegFactory.of_masks(masks())
 
 @pytest.fixture
 def run(tmp_path):
-    """Process a file with the grids of some source series, named by the selection or not."""
+    """Process a file with the images of some source series, named by the selection or not."""
 
-    def process(seg, grids, source=f"{UID}.5"):
+    def process(seg, images, source=f"{UID}.5"):
         path = tmp_path / "a.dcm"
         path.write_bytes(seg.build())
         series = replace(make_series(), source_series_uid=source)
-        job = Job("0" * 8, source_grids=grids)
+        job = Job("0" * 8, source_images=images)
         return process_series(
             FetchedSeries(series, (path,), ("0" * 32,)), job, Stage(Layout(tmp_path / "dataset"))
         )
@@ -36,9 +37,10 @@ def run(tmp_path):
     return process
 
 
-def grid(slices=9):
-    uids = tuple(source_uid(k) for k in range(slices))
-    return SourceGrid((slices, *SEG.shape), SEG.affine, uids, f"{UID}.5", f"{UID}.4")
+def images(series=f"{UID}.5", slices=9):
+    uid = source_uid if series == f"{UID}.5" else (lambda k: f"{series}.{k}")
+    frame = f"{UID}.4" if series == f"{UID}.5" else "2.25.7"
+    return SourceImages({series: image_headers(SEG.affine, (slices, *SEG.shape), uid, series, frame)})
 
 
 def counts(done):
@@ -51,7 +53,7 @@ def codes(done):
 
 @pytest.mark.parametrize("places", [{}, NOWHERE])
 def test_on_the_grid_of_the_source(run, places):
-    done = run(SEG.but(places=places), {f"{UID}.5": grid()})
+    done = run(SEG.but(places=places), images())
     assert done.outcome.error_code is None
     assert counts(done) == {number: np.count_nonzero(mask) for number, mask in masks().items()}
     assert "padded-to-source" in codes(done)
@@ -59,12 +61,17 @@ def test_on_the_grid_of_the_source(run, places):
 
 
 def test_the_source_at_hand_is_another_one(run):
-    done = run(SEG, {"2.25.3": grid()}, source="2.25.4")
+    done = run(SEG, images("2.25.3"), source="2.25.4")
     assert (done.outcome.error_code, "source-grid-unknown" in codes(done)) == (None, True)
-    assert (
-        run(SEG.but(places=NOWHERE), {"2.25.3": grid()}, source="2.25.4").outcome.error_code == "no-geometry"
-    )
+    assert run(SEG.but(places=NOWHERE), images("2.25.3"), source="2.25.4").outcome.error_code == "no-geometry"
 
 
 def test_no_grid_is_wanted(run):
     assert not {"source-grid-unknown", "padded-to-source"} & codes(run(SEG, None))
+
+
+def test_a_file_that_does_not_say_what_was_segmented(run):
+    nameless = SEG.but(edit=lambda seg: delattr(seg, "ReferencedSeriesSequence"))
+    assert "source-series-unknown" in codes(run(nameless, None, source=None))
+    assert "source-series-unknown" not in codes(run(nameless, None))
+    assert "source-series-unknown" not in codes(run(SEG, None, source=None))

@@ -211,9 +211,25 @@ def answer(spec: CohortSpec, sources: Sources, engine: Any) -> tuple[Any, ...]:
     return (selection.series, selection.objects, selection.segments, selection.segment_count)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=SPECS)
-def test_engines_and_second_opinion_agree(content: Any, local: LocalEngine, bigquery: BigQueryEngine) -> None:
+def agree(max_examples: int) -> Any:
+    """Hypothesis over cohort files; each example asks a BigQuery server, which takes two seconds."""
+    chosen = settings(
+        max_examples=max_examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+
+    @chosen
+    @given(content=SPECS)
+    def engines_and_second_opinion(content: Any, local: LocalEngine, bigquery: BigQueryEngine) -> None:
+        _agree(content, local, bigquery)
+
+    return engines_and_second_opinion
+
+
+test_engines_and_second_opinion_agree = agree(4)
+test_engines_and_second_opinion_agree_on_many = pytest.mark.slow(agree(40))
+
+
+def _agree(content: Any, local: LocalEngine, bigquery: BigQueryEngine) -> None:
     content = {key: value for key, value in content.items() if value}
     for part in ("exclude", "images"):
         if isinstance(content.get(part), dict):

@@ -6,7 +6,12 @@ whose import costs more than reading a file; it is imported when the first one i
 
 from __future__ import annotations
 
+import re
 import warnings
+
+_STRAY = re.compile(r"[^A-Za-z0-9_ ]")
+
+_GB2312 = b"\x1b$)A"
 
 _CODECS = {
     "": "ascii",
@@ -42,7 +47,8 @@ def decode_text(raw: bytes, charset: str) -> tuple[str, bool]:
     charset : str
         SpecificCharacterSet (0008,0005) as it is in the file, values parted by backslashes.
     """
-    terms = [term.strip(" \0") for term in charset.split("\\")]
+    # A defined term has none but these; what else is in it (a NUL) no codec's name can have.
+    terms = [_STRAY.sub("", term).strip() for term in charset.split("\\")]
     if b"\x1b" in raw and len(terms) > 1:
         text = _decode_escapes(raw, terms)
         if text is not None:
@@ -50,9 +56,25 @@ def decode_text(raw: bytes, charset: str) -> tuple[str, bool]:
     for codec, fits in ((_codec(terms[0]), True), ("utf_8", False)):
         try:
             return raw.decode(codec), fits
-        except (UnicodeDecodeError, LookupError):
+        except LookupError:
             continue
+        except UnicodeDecodeError as error:
+            if _is_cut(error, codec):
+                return raw[: error.start].decode(codec), False
     return raw.decode("latin_1"), False
+
+
+def _is_cut(error: UnicodeDecodeError, codec: str) -> bool:
+    """Whether the text only ends within a character of several bytes.
+
+    A writer that cuts a label to 64 bytes leaves ``E8 82 9D E8``: of the second character, one byte.
+    """
+    is_multibyte = codec in ("utf_8", "gb18030", "gbk", "shift_jis")
+    return (
+        is_multibyte
+        and error.start > 0
+        and error.end >= len(error.object) > error.start >= len(error.object) - 3
+    )
 
 
 def _codec(term: str) -> str:
@@ -61,6 +83,18 @@ def _codec(term: str) -> str:
 
 
 def _decode_escapes(raw: bytes, terms: list[str]) -> str | None:
+    """Text with code extensions (PS3.5 6.1.2.5); None where its bytes do not fit.
+
+    ``1B 24 29 41`` designates GB 2312 (ISO 2022 IR 58) to G1: until the next escape, ``B8 CE`` is one
+    character, 肝. pydicom leaves that escape in the text.
+    """
+    if _GB2312 in raw and "ISO 2022 IR 58" in [term.replace("_", " ").upper() for term in terms]:
+        raw = raw.replace(_GB2312, b"")
+        if b"\x1b" not in raw:
+            try:
+                return raw.decode("gb2312")
+            except UnicodeDecodeError:
+                return None
     from pydicom.charset import convert_encodings, decode_bytes
     from pydicom.valuerep import TEXT_VR_DELIMS
 
@@ -68,5 +102,5 @@ def _decode_escapes(raw: bytes, terms: list[str]) -> str | None:
         warnings.simplefilter("error")  # pydicom warns and replaces where we want to know
         try:
             return str(decode_bytes(raw, convert_encodings(terms), TEXT_VR_DELIMS))
-        except (UnicodeError, LookupError, UserWarning):
+        except (ValueError, LookupError, UserWarning):  # UnicodeError is a ValueError
             return None

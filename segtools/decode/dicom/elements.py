@@ -7,29 +7,30 @@ checked against the bytes that are there; nesting is bounded.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from segtools.decode.dicom.headers import (
+    ITEM,
+    ITEM_END,
+    PIXEL_DATA,
+    SEQUENCE_END,
+    UNDEFINED,
+    VRS,
+    tag_text,
+)
+from segtools.decode.dicom.odd_headers import Oddities, odd_header
 from segtools.errors import CorruptSegError
 
 if TYPE_CHECKING:
     import mmap
     from collections.abc import Iterator
 
-UNDEFINED = 0xFFFFFFFF
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-PIXEL_DATA = 0x7FE00010
+    from segtools.decode.dicom.headers import Header
+
 MAX_DEPTH = 32
 """Sequences within sequences; a SEG has six."""
 _KEPT_ENDS = 1 << 14
 """Sequences whose end is remembered; a bound for hostile files."""
-
-_LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
-_TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI"})
-_NUMBER_VRS = frozenset({"AT", "FD", "FL", "SL", "SS", "UL", "US"})
-VRS: dict[bytes, tuple[str, bool]] = {
-    vr.encode(): (vr, vr in _LONG_VRS) for vr in sorted(_LONG_VRS | _TEXT_VRS | _NUMBER_VRS)
-}
-"""VR as in the file to (VR, whether its length has 4 bytes); PS3.5 7.1.2."""
 
 
 class Element(NamedTuple):
@@ -57,11 +58,6 @@ class Element(NamedTuple):
     end: int
 
 
-def tag_text(tag: int) -> str:
-    """``"(0062,0002)"`` for 0x00620002."""
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-
-
 class Cursor:
     """Reads element headers of one encoding.
 
@@ -69,11 +65,31 @@ class Cursor:
     ----------
     raw : bytes or mmap.mmap
     explicit, little_endian : bool
+    oddities : Oddities, optional
+        Takes down what is read though it breaks the rules.
     """
 
-    __slots__ = ("_ends", "_long", "_short", "explicit", "little_endian", "order", "raw", "size")
+    __slots__ = (
+        "_ends",
+        "_length",
+        "_long",
+        "_short",
+        "explicit",
+        "little_endian",
+        "oddities",
+        "order",
+        "raw",
+        "size",
+    )
 
-    def __init__(self, raw: bytes | mmap.mmap, *, explicit: bool, little_endian: bool = True) -> None:
+    def __init__(
+        self,
+        raw: bytes | mmap.mmap,
+        *,
+        explicit: bool,
+        little_endian: bool = True,
+        oddities: Oddities | None = None,
+    ) -> None:
         self.raw = raw
         self.size = len(raw)
         self.explicit = explicit
@@ -81,14 +97,39 @@ class Cursor:
         self.order = order = "<" if little_endian else ">"
         self._short = struct.Struct(f"{order}HH2sH")
         self._long = struct.Struct(f"{order}HHI")
+        self._length = struct.Struct(f"{order}I")
         self._ends: dict[int, int] = {}
+        self.oddities = Oddities() if oddities is None else oddities
 
     def implicit(self) -> Cursor:
         """Return the encoding inside a UN element of undefined length (PS3.5 6.2.2): implicit VR LE."""
-        return self if not self.explicit else Cursor(self.raw, explicit=False)
+        return self if not self.explicit else Cursor(self.raw, explicit=False, oddities=self.oddities)
 
-    def header(self, position: int, limit: int) -> tuple[int, str, int, int]:
+    def inside_unknown(self, position: int, limit: int) -> Cursor:
+        """Return the encoding of items inside a UN element, which start at `position`.
+
+        PS3.5 6.2.2 asks for implicit VR; some writers leave explicit VR there. The first element tells:
+        ``08 00 00 01 53 48 06 00`` is (0008,0100) SH with 6 bytes, or in implicit VR one with 411,731.
+        """
+        if not self.explicit:
+            return self
+        while position + 16 <= limit and self.raw[position : position + 4] == b"\xfe\xff\x00\xe0":
+            length = int.from_bytes(self.raw[position + 4 : position + 8], "little")
+            if length:
+                end = limit if length == UNDEFINED else min(position + 8 + length, limit)
+                first = position + 8
+                stated = int.from_bytes(self.raw[first + 4 : first + 8], "little")
+                if self.raw[first + 4 : first + 6] in VRS and UNDEFINED != stated > end - first - 8:
+                    self.oddities.note("odd-element", "A UN element holds explicit VR", position)
+                    return self
+                break
+            position += 8
+        return self.implicit()
+
+    def header(self, position: int, limit: int) -> Header:
         """Tag, VR, stated length and value offset of the element at `position`.
+
+        A VR that does not exist is read by the only length that leads on, if there is one.
 
         Raises
         ------
@@ -103,23 +144,13 @@ class Cursor:
             return tag, "", self._long.unpack_from(self.raw, position)[2], position + 8
         known = VRS.get(code)
         if known is None:
-            raise CorruptSegError(
-                "malformed-structure",
-                f"{tag_text(tag)} at byte {position} has the VR {code!r}, which does not exist.",
-                tag=tag_text(tag),
-                offset=position,
-            )
+            return odd_header(self, position, limit)
         vr, is_long = known
         if not is_long:
             return tag, vr, length, position + 8
         if position + 12 > limit:
             raise self._truncated(position, limit)
-        return (
-            tag,
-            vr,
-            int.from_bytes(self.raw[position + 8 : position + 12], self._byte_order),
-            position + 12,
-        )
+        return tag, vr, self._length.unpack_from(self.raw, position + 8)[0], position + 12
 
     def element(self, position: int, limit: int) -> Element:
         """Element at `position`, skipped to its end.
@@ -133,7 +164,8 @@ class Cursor:
         if length == UNDEFINED:
             if tag == PIXEL_DATA:
                 return Element(tag, vr, offset, -1, limit)
-            return Element(tag, vr, offset, -1, self.inner(tag, vr, position).skip_sequence(offset, limit))
+            inner = self.inner(tag, vr, position, offset, limit)
+            return Element(tag, vr, offset, -1, inner.skip_sequence(offset, limit))
         end = offset + length
         if end > limit:
             if tag != PIXEL_DATA:
@@ -141,12 +173,18 @@ class Cursor:
             end = limit
         return Element(tag, vr, offset, length, end)
 
-    def inner(self, tag: int, vr: str, position: int) -> Cursor:
-        """Cursor for the items of an element of undefined length; refused for VRs without items."""
-        if vr in ("SQ", ""):
+    def inner(self, tag: int, vr: str, position: int, offset: int, limit: int) -> Cursor:
+        """Cursor for the items, at `offset`, of an element of undefined length.
+
+        Raises
+        ------
+        CorruptSegError
+            ``malformed-structure``: the VR has no items.
+        """
+        if vr in ("SQ", "", "OB", "OW"):  # OB, OW: fragments of an icon's pixels, jumped by their lengths
             return self
         if vr == "UN":
-            return self.implicit()
+            return self.inside_unknown(offset, limit)
         raise CorruptSegError(
             "malformed-structure",
             f"{tag_text(tag)} at byte {position} has VR {vr} and undefined length; only sequences may.",
@@ -163,16 +201,25 @@ class Cursor:
                 return
             end = limit if length == UNDEFINED else position + length
             found: dict[int, Element] = {}
+            after_sequence = False  # whether the element before was a sequence with a length
             while position < end:
                 each = self.element(position, end)
-                position = each.end
-                if each.tag == ITEM_END:
+                tag, vr, stated, _, after = each
+                if tag == SEQUENCE_END and length == UNDEFINED and not after_sequence:
+                    break  # closes its item too: seen again above
+                position = after
+                if tag == ITEM_END:
                     break
-                found.setdefault(each.tag, each)
+                after_sequence = vr == "SQ" and stated >= 0
+                if tag not in found:
+                    found[tag] = each
             yield found
 
     def item(self, position: int, limit: int) -> tuple[int, int]:
-        """Offset and stated length (or `UNDEFINED`) of the item at `position`; (0, -1) at the sequence's end.
+        """Offset and stated length (or `UNDEFINED`) of the item at `position`.
+
+        At the sequence's delimiter, the position behind it and -1. Delimiters of items that have ended
+        by their length are passed over.
 
         Raises
         ------
@@ -180,8 +227,14 @@ class Cursor:
             ``truncated``, ``malformed-structure``.
         """
         tag, _, length, offset = self.header(position, limit)
+        while tag == ITEM_END and not length:
+            self.oddities.note("odd-delimiter", "An item delimiter stands where no item is open", position)
+            if offset == limit:
+                return offset, -1
+            position = offset
+            tag, _, length, offset = self.header(position, limit)
         if tag == SEQUENCE_END:
-            return 0, -1
+            return offset, -1
         if tag != ITEM:
             raise CorruptSegError(
                 "malformed-structure",
@@ -209,13 +262,14 @@ class Cursor:
         """
         cursor: Cursor = self
         opened: list[tuple[bool, Cursor, int]] = [(in_item, self, position)]
+        after_sequence = False  # whether the element before was a sequence with a length
         while opened:
             in_item, cursor, begin = opened[-1]
             if not in_item:
                 start, length = cursor.item(position, limit)
                 if length == -1:
                     opened.pop()
-                    position += 8
+                    position = start
                     if len(cursor._ends) < _KEPT_ENDS:
                         cursor._ends[begin] = position
                 elif length == UNDEFINED:
@@ -223,15 +277,23 @@ class Cursor:
                     position = start
                 else:
                     position = start + length
+                after_sequence = False
                 continue
             tag, vr, length, start = cursor.header(position, limit)
             if tag == ITEM_END:
                 opened.pop()
                 position = start
+            elif tag == SEQUENCE_END and not after_sequence:
+                cursor.closes_item(position)
+                opened.pop()  # its delimiter is missing: the sequence's closes both
+                if not opened:
+                    return position
             elif length != UNDEFINED:
                 if start + length > limit:
                     raise self._too_long(tag, position, length, limit)
                 position = start + length
+                after_sequence = vr == "SQ"
+                continue
             else:
                 if len(opened) >= 2 * MAX_DEPTH:
                     raise CorruptSegError(
@@ -239,13 +301,14 @@ class Cursor:
                         f"Sequences are nested more than {MAX_DEPTH} deep at byte {position}.",
                         offset=position,
                     )
-                opened.append((False, cursor.inner(tag, vr, position), start))
+                opened.append((False, cursor.inner(tag, vr, position, start, limit), start))
                 position = start
+            after_sequence = False
         return position
 
-    @property
-    def _byte_order(self) -> Literal["little", "big"]:
-        return "little" if self.little_endian else "big"
+    def closes_item(self, position: int) -> None:
+        """Take down that a sequence's delimiter closes an item of undefined length, too."""
+        self.oddities.note("odd-delimiter", "An item is closed by its sequence's delimiter only", position)
 
     def _truncated(self, position: int, limit: int) -> CorruptSegError:
         return CorruptSegError(

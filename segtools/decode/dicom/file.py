@@ -10,14 +10,19 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
-from segtools.decode.dicom.elements import (
-    PIXEL_DATA,
-    UNDEFINED,
-    VRS,
-    Cursor,
-    Element,
-    tag_text,
+from segtools.decode.dicom.elements import Cursor, Element
+from segtools.decode.dicom.encoding import (
+    BIG_ENDIAN,
+    DEFLATED,
+    EXPLICIT,
+    IMPLICIT,
+    NATIVE,
+    body_syntax,
+    contradiction,
+    read_meta,
 )
+from segtools.decode.dicom.headers import PIXEL_DATA, UNDEFINED, tag_text
+from segtools.decode.dicom.odd_headers import Oddities
 from segtools.decode.dicom.sequence_items import Items, parse_items
 from segtools.errors import CorruptSegError, NotSegError
 from segtools.finding import Finding
@@ -25,15 +30,18 @@ from segtools.finding import Finding
 if TYPE_CHECKING:
     import mmap
 
-__all__ = ["Element", "Structure", "open_structure", "tag_text"]
-
-IMPLICIT = "1.2.840.10008.1.2"
-EXPLICIT = "1.2.840.10008.1.2.1"
-DEFLATED = "1.2.840.10008.1.2.1.99"
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
+__all__ = [
+    "BIG_ENDIAN",
+    "DEFLATED",
+    "EXPLICIT",
+    "IMPLICIT",
+    "Element",
+    "Structure",
+    "open_structure",
+    "tag_text",
+]
 
 SHARED_GROUPS, PER_FRAME_GROUPS = 0x52009229, 0x52009230
-_TRANSFER_SYNTAX, _META_LENGTH = 0x00020010, 0x00020000
 _TEXT_BYTES, _NUMBER_BYTES = 10240, 4096
 """Longest text (PS3.5 6.2: LT) and longest list of numbers that are looked at."""
 _IMPLICIT_IS = frozenset({0x00280008, 0x00200013})
@@ -54,8 +62,6 @@ class Structure:
         Top level, in file order; the first of a tag counts.
     per_frame : Items or None
         The parsed PerFrameFunctionalGroupsSequence (5200,9230).
-    findings : list of Finding
-        ``missing-preamble``.
     file_bytes : int, bytes
         Size of the file as stored.
     """
@@ -76,20 +82,30 @@ class Structure:
         self.explicit = explicit
         self.little_endian = little_endian
         self.file_bytes = file_bytes
-        self.findings = findings
+        self._findings = findings
         self.elements: dict[int, Element] = {}
         self.per_frame: Items | None = None
-        self.cursor = Cursor(raw, explicit=explicit, little_endian=little_endian)
+        self.oddities = Oddities()
+        self.cursor = Cursor(raw, explicit=explicit, little_endian=little_endian, oddities=self.oddities)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """``missing-preamble``, ``encoding-contradicts-header``, ``odd-element``, ``odd-delimiter``."""
+        return (*self._findings, *self.oddities.findings)
 
     def scan(self, position: int, stop_before: int | None) -> None:
         """Find the top-level elements from `position` up to PixelData or a tag not below `stop_before`."""
         cursor = self.cursor
         while position < cursor.size:
             tag, vr, length, offset = cursor.header(position, cursor.size)
+            if tag >> 16 == 0xFFFE and not length:
+                self.oddities.note("odd-delimiter", "A delimiter stands where nothing is open", position)
+                position = offset
+                continue
             if stop_before is not None and tag >= stop_before:
                 return
             if tag == PER_FRAME_GROUPS and tag not in self.elements:
-                inner = cursor if vr in ("SQ", "") else cursor.implicit()
+                inner = cursor if vr in ("SQ", "") else cursor.inside_unknown(offset, cursor.size)
                 end = None if length == UNDEFINED else cursor.element(position, cursor.size).end
                 self.per_frame = parse_items(inner, offset, end)
                 stated = -1 if end is None else length
@@ -134,7 +150,7 @@ class Structure:
         if element is None:
             return ()
         raw = self.value(element, _NUMBER_BYTES)
-        if element.vr == "IS" or (not element.vr and element.tag in _IMPLICIT_IS):
+        if element.vr == "IS" or (element.vr in ("", "UN") and element.tag in _IMPLICIT_IS):
             return tuple(int(v) for v in parse_decimals(raw) if v == v and abs(v) < 2**63 and v == int(v))
         kind = {"SS": "h", "UL": "I", "SL": "i"}.get(element.vr, "H")
         count = len(raw) // struct.calcsize(kind)
@@ -159,8 +175,16 @@ class Structure:
             element = self.elements.get(element)
         if element is None:
             return []
-        cursor = self.cursor.implicit() if element.vr == "UN" else self.cursor
-        return list(cursor.datasets(element))
+        return list(self.inside(element).datasets(element))
+
+    def inside(self, element: Element) -> Cursor:
+        """Encoding of the items of a sequence.
+
+        In explicit VR, an element without VR comes from within a UN element: so do its items.
+        """
+        if element.vr == "UN":
+            return self.cursor.inside_unknown(element.offset, element.end)
+        return self.cursor if element.vr else self.cursor.implicit()
 
 
 def parse_decimals(raw: bytes) -> tuple[float, ...]:
@@ -201,58 +225,47 @@ def open_structure(
     if len(raw) == 0:
         raise NotSegError("empty-file", "The file has no bytes.")
     findings: list[Finding] = []
-    start, uid = _read_meta(raw, findings)
+    start, named = read_meta(raw, findings)
     file_bytes = len(raw)
-    if uid == DEFLATED:
+    body = body_syntax(raw, start, named)
+    if body == DEFLATED:
         raw, start = _inflate(raw, start, stop_before, max_bytes), 0
-    explicit, little = uid != IMPLICIT, uid != BIG_ENDIAN
+    if body != (named if named in NATIVE else EXPLICIT):
+        findings.append(contradiction(named, body))
     structure = Structure(
         raw,
-        transfer_syntax_uid=uid,
-        explicit=explicit,
-        little_endian=little,
+        transfer_syntax_uid=body if named in NATIVE else named,
+        explicit=body != IMPLICIT,
+        little_endian=body != BIG_ENDIAN,
         file_bytes=file_bytes,
         findings=findings,
     )
-    structure.scan(start, stop_before)
+    try:
+        structure.scan(start, stop_before)
+    except CorruptSegError as error:
+        if error.code == "truncated" and _ends_with_pixels(raw):
+            raise CorruptSegError(
+                "malformed-structure",
+                f"Lengths contradict each other: {error.message} PixelData (7FE0,0010) ends with the file.",
+            ) from None
+        raise
     return structure
 
 
-def _read_meta(raw: bytes | mmap.mmap, findings: list[Finding]) -> tuple[int, str]:
-    """Where the data set starts, and its transfer syntax."""
-    if raw[128:132] == b"DICM":
-        position = 132
-    elif raw[:4] == b"\x02\x00\x00\x00" or raw[:4] == b"\x02\x00\x01\x00" or raw[:4] == b"\x02\x00\x02\x00":
-        position = 0
-        findings.append(Finding("missing-preamble", "The file has a meta group, but no preamble."))
-    else:
-        uid = _guess_syntax(raw, 0)
-        findings.append(Finding("missing-preamble", "The file has no preamble and no meta group."))
-        return 0, uid
-    cursor = Cursor(raw, explicit=True)
-    uid = ""
-    while position + 8 <= cursor.size and raw[position : position + 2] == b"\x02\x00":
-        element = cursor.element(position, cursor.size)
-        if element.tag == _TRANSFER_SYNTAX:
-            uid = raw[element.offset : element.end].strip(b" \0").decode("latin-1")
-        position = element.end
-    if not uid:
-        findings.append(Finding("missing-preamble", "TransferSyntaxUID (0002,0010) is absent."))
-        uid = _guess_syntax(raw, position)
-    return position, uid
+def _ends_with_pixels(raw: bytes | mmap.mmap) -> bool:
+    """Whether the file is whole: a PixelData ends where it ends. Fetching it again would not help.
 
-
-def _guess_syntax(raw: bytes | mmap.mmap, position: int) -> str:
-    """Native transfer syntax that the first element of a data set fits."""
-    head = raw[position : position + 8]
-    if len(head) == 8 and head[:2] == b"\x08\x00":
-        if head[4:6] in VRS:
-            return EXPLICIT
-        if int.from_bytes(head[4:8], "little") <= len(raw):
-            return IMPLICIT
-    if len(head) == 8 and head[:2] == b"\x00\x08" and head[4:6] in VRS:
-        return BIG_ENDIAN
-    raise NotSegError("not-dicom", "The file has no DICOM prefix, and no data set starts at its first byte.")
+    ``E0 7F 10 00 4F 42 00 00 10 00 00 00`` in explicit VR: OB, 16 bytes; ``E0 7F 10 00 10 00 00 00`` in
+    implicit VR.
+    """
+    at = raw.rfind(b"\xe0\x7f\x10\x00")
+    if at < 0:
+        return False
+    explicit = int.from_bytes(raw[at + 8 : at + 12], "little")
+    implicit = int.from_bytes(raw[at + 4 : at + 8], "little")
+    if UNDEFINED in (explicit, implicit):
+        return raw[len(raw) - 8 : len(raw)] == b"\xfe\xff\xdd\xe0\0\0\0\0"
+    return len(raw) in (at + 12 + explicit, at + 8 + implicit)
 
 
 def _inflate(raw: bytes | mmap.mmap, start: int, stop_before: int | None, max_bytes: int) -> bytes:

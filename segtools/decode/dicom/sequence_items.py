@@ -16,17 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segtools.decode.dicom.elements import (
-    ITEM,
-    ITEM_END,
-    MAX_DEPTH,
-    SEQUENCE_END,
-    UNDEFINED,
-    VRS,
-    Cursor,
-    tag_text,
-)
+from segtools.decode.dicom.elements import MAX_DEPTH, Cursor
 from segtools.decode.dicom.functional_groups import PLACING, Wanted
+from segtools.decode.dicom.headers import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, tag_text
 from segtools.errors import CorruptSegError
 
 if TYPE_CHECKING:
@@ -131,6 +123,7 @@ class _Trace:
     captures: dict[tuple[Chain, int], tuple[int, int]] = field(default_factory=dict)
     ordinals: dict[Chain, int] = field(default_factory=dict)
     end: int = 0
+    last: str = ""
 
 
 def parse_items(cursor: Cursor, start: int, end: int | None, wanted: Wanted = PLACING) -> Items:
@@ -154,8 +147,8 @@ def parse_items(cursor: Cursor, start: int, end: int | None, wanted: Wanted = PL
     """
     limit = cursor.size if end is None else end
     for pattern in _patterns(cursor, start, limit):
-        starts, after, last = _locate(cursor, start, limit, pattern)
-        items = _follow(cursor, starts, last, limit, after, wanted)
+        starts, ends, after = _locate(cursor, start, limit, pattern)
+        items = _follow(cursor, starts, ends, limit, after, wanted)
         if items is not None:
             return items
     raise CorruptSegError("malformed-structure", f"The items at byte {start} contradict each other.")
@@ -178,19 +171,23 @@ def _patterns(cursor: Cursor, start: int, limit: int) -> list[re.Pattern[bytes] 
 
 def _locate(
     cursor: Cursor, position: int, limit: int, pattern: re.Pattern[bytes] | None
-) -> tuple[Int64s, int, int]:
-    """Start of every item, the end of the sequence, and the end of the last item.
+) -> tuple[Int64s, Int64s, int]:
+    """Start and end of every item, and the end of the sequence.
 
     Items with a length are hopped over. Those without are searched by the bytes between two of them
     (checked afterwards by `_follow`); where the search finds none in a window, the item is walked.
     """
     starts: list[int] = []
-    last, misses = position, 0
+    apart: dict[int, int] = {}  # ends of items that the next one does not follow at once
+    last, misses, after = position, 0, limit
     while position < limit:
         content, length = cursor.item(position, limit)
         if length == -1:
-            return np.array(starts, np.int64), position + 8, last
-        starts.append(position)
+            after = content
+            break
+        if content - 8 != position and starts:
+            apart[len(starts) - 1] = last
+        starts.append(content - 8)
         if length != UNDEFINED:
             position = last = content + length
             continue
@@ -202,7 +199,10 @@ def _locate(
             if misses > _MAX_MISSES:
                 pattern = None  # a search that finds nothing costs a window: keep the whole linear
         position = last = cursor.skip_item(content, limit)
-    return np.array(starts, np.int64), limit, last
+    ends = np.array([*starts[1:], last], np.int64) if starts else np.zeros(0, np.int64)
+    for row, end in apart.items():
+        ends[row] = end
+    return np.array(starts, np.int64), ends, after
 
 
 def _search(pattern: re.Pattern[bytes], cursor: Cursor, position: int, limit: int) -> list[int]:
@@ -211,11 +211,10 @@ def _search(pattern: re.Pattern[bytes], cursor: Cursor, position: int, limit: in
 
 
 def _follow(
-    cursor: Cursor, starts: Int64s, last: int, limit: int, after: int, wanted: Wanted
+    cursor: Cursor, starts: Int64s, ends: Int64s, limit: int, after: int, wanted: Wanted
 ) -> Items | None:
     """Follow templates through the items; None if an item does not end where the next one starts."""
     count = len(starts)
-    ends = np.append(starts[1:], last) if count else starts
     found = _Found(count)
     pending = np.arange(count)
     templates = walked = 0
@@ -269,6 +268,7 @@ def _trace(cursor: Cursor, position: int, limit: int, wanted: Wanted) -> _Trace:
             if position > bound:
                 raise CorruptSegError("malformed-structure", f"An element overruns its item at byte {bound}.")
             opened.pop()
+            trace.last = "" if is_item else "SQ"
             trace.steps.append(_Step("close"))
             continue
         inner_limit = limit if bound is None else bound
@@ -277,6 +277,10 @@ def _trace(cursor: Cursor, position: int, limit: int, wanted: Wanted) -> _Trace:
             if tag == SEQUENCE_END and bound is None:
                 opened.pop()
                 trace.steps.append(_Step("mark", SEQUENCE_END))
+                position += 8
+            elif tag in (ITEM_END, SEQUENCE_END):
+                reader.oddities.note("odd-delimiter", "A delimiter stands where nothing is open", position)
+                trace.steps.append(_Step("mark", tag))
                 position += 8
             else:
                 position = _open_item(trace, opened, reader, path, position, inner_limit)
@@ -312,13 +316,21 @@ def _element(
     path, _, bound, cursor = opened[-1]
     tag, vr, length, offset = cursor.header(position, limit)
     if tag == ITEM_END:
-        if bound is not None:
-            raise CorruptSegError("malformed-structure", f"A delimiter in an item with a length: {position}.")
-        opened.pop()
+        if bound is None:
+            opened.pop()
+        else:
+            cursor.oddities.note("odd-delimiter", "An item with a length has a delimiter", position)
         trace.steps.append(_Step("mark", ITEM_END))
         return offset
+    if tag == SEQUENCE_END and bound is None and trace.last != "SQ":
+        cursor.closes_item(position)  # its own delimiter is missing: the sequence's is seen again above
+        opened.pop()
+        return position
+    trace.last = "SQ" if vr == "SQ" and length != UNDEFINED else ""
     chain = (*path, tag)
-    expected = _expected(tag, vr)
+    # The VR as in the file, which need not exist.
+    code = cursor.raw[position + 4 : position + 6] if cursor.explicit and tag >> 16 != 0xFFFE else b""
+    expected = tag | int.from_bytes(code, "little") << 32
     header = offset - position
     undefined = length == UNDEFINED
     if not undefined and offset + length > limit:
@@ -330,7 +342,7 @@ def _element(
     if undefined or (chain in trace.wanted.prefixes and vr in ("SQ", "UN", "")):
         if len(opened) >= 2 * MAX_DEPTH:
             raise CorruptSegError("too-deep", f"Sequences are nested more than {MAX_DEPTH} deep.")
-        inner = cursor.inner(tag, vr, position) if undefined or vr == "UN" else cursor
+        inner = cursor.inner(tag, vr, position, offset, limit) if undefined or vr == "UN" else cursor
         trace.steps.append(_Step("open" if undefined else "bounded", expected, header))
         opened.append((chain, False, None if undefined else offset + length, inner))
         return offset
@@ -342,11 +354,6 @@ def _element(
         trace.captures[capture] = (offset, length)
     trace.steps.append(_Step("value", expected, header, capture))
     return offset + length
-
-
-def _expected(tag: int, vr: str) -> int:
-    """First 6 bytes of an explicit header, or 4 of an implicit one, as tag and VR."""
-    return tag | int.from_bytes(vr.encode(), "little") << 32
 
 
 class _Lockstep:
@@ -426,6 +433,3 @@ class _Lockstep:
         else:
             fits &= length != UNDEFINED
         return length, position + step.header, fits & room
-
-
-assert all(len(code) == 2 for code in VRS)  # noqa: S101 - `_expected` packs a VR into two bytes

@@ -148,8 +148,9 @@ def _shared(structure: Structure) -> Items | None:
     element = structure.elements.get(SHARED_GROUPS)
     if element is None:
         return None
-    cursor = structure.cursor.implicit() if element.vr == "UN" else structure.cursor
-    return sequence_items.parse_items(cursor, element.offset, None if element.length < 0 else element.end)
+    return sequence_items.parse_items(
+        structure.inside(element), element.offset, None if element.length < 0 else element.end
+    )
 
 
 class _Source:
@@ -238,13 +239,12 @@ class _Source:
 
 
 def derivation_uids(structure: Structure) -> tuple[str, ...]:
-    """SOP Instance UIDs that DerivationImageSequence (0008,9124) names, in order of first mention."""
+    """SOP Instance UIDs of the images that frames name as their source, in order of first mention."""
     distinct: dict[bytes, None] = {}
     for items in (structure.per_frame, _shared(structure)):
-        if items is not None:
-            for offset, length in zip(
-                *(each.tolist() for each in items.every(functional_groups.SOURCE_INSTANCE)), strict=True
-            ):
+        for chain in (functional_groups.SOURCE_INSTANCE, functional_groups.BARE_SOURCE_INSTANCE):
+            every = items.every(chain) if items is not None else ()
+            for offset, length in zip(*(each.tolist() for each in every), strict=True):
                 distinct.setdefault(structure.raw[offset : offset + min(length, 64)])
     return tuple(each.strip(b" \0").decode("latin-1") for each in distinct)
 
@@ -254,7 +254,7 @@ SourceImages = list[tuple[str, tuple[int, ...]]]
 
 
 def source_images(structure: Structure) -> tuple[dict[int, SourceImages], SourceImages]:
-    """Source images that DerivationImageSequence (0008,9124) names: by frame, and for all frames."""
+    """Source images that frames name (SourceImageSequence (0008,2112)): by frame, and for all frames."""
     own = _source_images(structure, structure.per_frame)
     return own, _source_images(structure, _shared(structure)).get(0, [])
 
@@ -262,8 +262,13 @@ def source_images(structure: Structure) -> tuple[dict[int, SourceImages], Source
 def _source_images(structure: Structure, items: Items | None) -> dict[int, SourceImages]:
     """Images by item; ReferencedFrameNumber (0008,1160) follows the UID it belongs to: tags ascend."""
     values: list[tuple[int, int, int, bool]] = []
-    for chain in (functional_groups.SOURCE_INSTANCE, functional_groups.SOURCE_FRAME):
-        is_number = chain == functional_groups.SOURCE_FRAME
+    for chain in (
+        functional_groups.SOURCE_INSTANCE,
+        functional_groups.SOURCE_FRAME,
+        functional_groups.BARE_SOURCE_INSTANCE,
+        functional_groups.BARE_SOURCE_FRAME,
+    ):
+        is_number = chain in (functional_groups.SOURCE_FRAME, functional_groups.BARE_SOURCE_FRAME)
         for rows, offsets, lengths in items.rows(chain) if items is not None else ():
             values += zip(
                 offsets.tolist(), lengths.tolist(), rows.tolist(), [is_number] * len(rows), strict=True

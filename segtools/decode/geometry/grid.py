@@ -40,7 +40,7 @@ _WHOLE = 0.1
 _MAX_SEEDS = 32
 _JITTER_PIXELS, _JITTER_MM = 0.25, 0.1
 """Bound of what is jitter of a slice, beside its share of the spacing: 1,200 mm excuse no 12 mm."""
-_GAP_SHARE = 8
+_GAP_SHARE = 2
 """Part of the allowed bytes that slices between positions may take, of which the file has nothing."""
 
 
@@ -87,7 +87,7 @@ def place(
         Strict accepts no deviation beyond 0.01 % of the spacing and no contradicting
         SpacingBetweenSlices.
     max_bytes : int, bytes
-        Bound of the memory for voxels; an eighth of it may be slices between positions far apart.
+        Bound of the memory for voxels; half of it may be slices between positions far apart.
 
     Raises
     ------

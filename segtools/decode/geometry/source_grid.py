@@ -8,36 +8,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from segtools.decode.geometry.source_planes import Plane, read_image
 from segtools.decode.volume import Grid, SegVolume
 from segtools.errors import CorruptSegError, MissingError, UnsupportedSegError
 from segtools.finding import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
-    from pydicom.dataset import Dataset
+
+    from segtools.decode.geometry.source_planes import ImageHeader
 
     Labels = npt.NDArray[np.uint8 | np.uint16]
     Vector = npt.NDArray[np.float64]
 
-_HEADER_TAGS = [
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "FrameOfReferenceUID",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "PixelSpacing",
-    "ImageOrientationPatient",
-    "ImagePositionPatient",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-]
 _SPACING_TOLERANCE = 0.01
 """Of the slice distance: what positions may deviate from equal distances."""
+SAME = 1e-3
+"""What direction cosines and pixel spacings (mm) may differ by and be the same."""
 _VOXEL_TOLERANCE = 0.1
 """Voxels that a corner of the segmentation may lie off the source's voxels."""
 
@@ -53,10 +42,13 @@ class SourceGrid:
     affine_lps : (4, 4) float64 ndarray, mm
         Maps (i, j, k, 1) to the voxel centre in LPS+; slices ascend along the normal.
     sop_uids : tuple of str
-        SOPInstanceUID of each slice; the same one for all frames of an enhanced image.
+        SOPInstanceUID of each slice; the same one for all frames of an enhanced image. An empty text
+        where the image of a slice is not there.
     series_uid, frame_of_reference_uid : str or None
     frame_numbers : tuple of int
         Frame of the image that each slice is, from 1; empty for single-frame images.
+    findings : tuple of Finding
+        About how the images were chosen; `onto` adds them to the volume's.
     """
 
     shape: tuple[int, int, int]
@@ -65,19 +57,14 @@ class SourceGrid:
     series_uid: str | None = None
     frame_of_reference_uid: str | None = None
     frame_numbers: tuple[int, ...] = ()
-
-
-class _Plane(NamedTuple):
-    position: Vector
-    orientation: Vector
-    spacing: Vector
-    thickness: float | None
-    sop_uid: str
-    frame_number: int
+    findings: tuple[Finding, ...] = ()
 
 
 def source_grid_from_files(source: Path | str | Iterable[Path | str]) -> SourceGrid:
     """Grid of a CT, MR or PT series, single-frame or enhanced multi-frame; headers only.
+
+    Every file must be an image of the one series; `segtools.decode.geometry.source_images` finds them
+    in a folder as people have them.
 
     Parameters
     ----------
@@ -88,8 +75,10 @@ def source_grid_from_files(source: Path | str | Iterable[Path | str]) -> SourceG
     ------
     MissingError
         ``not-found``: no file.
+    NotSegError
+        ``not-dicom``, ``empty-file``.
     CorruptSegError
-        ``not-dicom``, ``missing-attribute``, ``invalid-attribute``.
+        ``missing-attribute``, ``invalid-attribute``, ``truncated``, ``malformed-structure``.
     UnsupportedSegError
         ``multiple-orientations``, ``irregular-spacing``, ``sheared-positions``,
         ``temporal-frames``: the series is no single volume.
@@ -99,134 +88,157 @@ def source_grid_from_files(source: Path | str | Iterable[Path | str]) -> SourceG
         paths = sorted(p for p in paths[0].iterdir() if p.is_file() and not p.name.startswith("."))
     if not paths:
         raise MissingError("not-found", "There is no file of the source series.")
-    headers = [_header(path) for path in paths]
-    for keyword in ("Rows", "Columns", "SeriesInstanceUID", "FrameOfReferenceUID"):
-        if len(values := {str(header.get(keyword)) for header in headers}) > 1:
-            raise CorruptSegError(
-                "invalid-attribute", f"Source images differ in {keyword}: {sorted(values)[:3]}."
+    headers = [read_image(path) for path in paths]
+    for keyword, values in (
+        ("Rows", {header.rows for header in headers}),
+        ("Columns", {header.columns for header in headers}),
+        ("SeriesInstanceUID", {header.series_uid for header in headers}),
+        ("FrameOfReferenceUID", {str(header.frame_of_reference_uid) for header in headers}),
+    ):
+        if len(values) > 1:
+            some = sorted(map(str, values))[:3]
+            raise CorruptSegError("invalid-attribute", f"Source images differ in {keyword}: {some}.")
+    for header in headers:
+        _check_place(header)
+    return grid_of_planes([plane for header in headers for plane in header.planes()])
+
+
+def grid_of_planes(planes: Sequence[Plane], *, fills_gaps: bool = False) -> SourceGrid:
+    """Grid of planes of one size, orientation and spacing.
+
+    Parameters
+    ----------
+    planes : sequence of Plane
+        In any order, at least one.
+    fills_gaps : bool
+        Keep the place of slices that are not there, as long as they are fewer than those that are;
+        finding ``source-slices-missing``.
+
+    Raises
+    ------
+    CorruptSegError
+        ``invalid-attribute``.
+    UnsupportedSegError
+        As in `source_grid_from_files`.
+    """
+    first = planes[0].image
+    slices, affine = _stack(planes, fills_gaps=fills_gaps)
+    lost = slices.count(None)
+    findings = []
+    if lost:
+        findings.append(
+            Finding(
+                "source-slices-missing",
+                f"{lost} of {len(slices)} slices of the source series are not there; their places are kept.",
+                observed=str(len(slices) - lost),
+                expected=str(len(slices)),
             )
-    planes = [plane for header in headers for plane in _planes(header)]
-    rows, columns = int(headers[0].get("Rows") or 0), int(headers[0].get("Columns") or 0)
-    if rows < 1 or columns < 1:
-        raise CorruptSegError("invalid-attribute", f"Source images have {rows} rows and {columns} columns.")
-    shape, affine, ordered = _stack(planes, rows, columns)
-    enhanced = any("PerFrameFunctionalGroupsSequence" in header for header in headers)
+        )
     return SourceGrid(
-        shape,
+        (len(slices), first.rows, first.columns),
         affine,
-        tuple(plane.sop_uid for plane in ordered),
-        frame_numbers=tuple(plane.frame_number for plane in ordered) if enhanced else (),
-        series_uid=_text(headers[0], "SeriesInstanceUID"),
-        frame_of_reference_uid=_text(headers[0], "FrameOfReferenceUID"),
+        tuple("" if plane is None else plane.image.sop_uid for plane in slices),
+        frame_numbers=tuple(0 if plane is None else plane.frame_number for plane in slices)
+        if any(plane.image.is_enhanced for plane in planes)
+        else (),
+        series_uid=first.series_uid or None,
+        frame_of_reference_uid=first.frame_of_reference_uid,
+        findings=tuple(findings),
     )
 
 
-def _header(path: Path) -> Dataset:
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        return dcmread(path, stop_before_pixels=True, specific_tags=_HEADER_TAGS)
-    except FileNotFoundError as error:
-        raise MissingError("not-found", f"The source image {path.name!r} does not exist.") from error
-    except (InvalidDicomError, EOFError) as error:
-        raise CorruptSegError("not-dicom", f"The source image {path.name!r} is not DICOM.") from error
-
-
-def _text(header: Dataset, keyword: str) -> str | None:
-    value = header.get(keyword)
-    return str(value) if value else None
-
-
-def _planes(header: Dataset) -> Iterator[_Plane]:
-    shared = (header.get("SharedFunctionalGroupsSequence") or [header])[0]
-    for number, own in enumerate(header.get("PerFrameFunctionalGroupsSequence") or [shared], 1):
-        yield _Plane(
-            position=_vector(header, shared, own, "PlanePositionSequence", "ImagePositionPatient", 3),
-            orientation=_vector(
-                header, shared, own, "PlaneOrientationSequence", "ImageOrientationPatient", 6
-            ),
-            spacing=_vector(header, shared, own, "PixelMeasuresSequence", "PixelSpacing", 2),
-            thickness=_thickness(header, shared, own),
-            sop_uid=str(header.get("SOPInstanceUID", "")),
-            frame_number=number,
-        )
-
-
-def _find(header: Dataset, shared: Dataset, own: Dataset, sequence: str, keyword: str) -> object:
-    for group in (own, shared):
-        if items := group.get(sequence):
-            return items[0].get(keyword)
-    return header.get(keyword)
-
-
-def _vector(header: Dataset, shared: Dataset, own: Dataset, sequence: str, keyword: str, size: int) -> Vector:
-    value = _find(header, shared, own, sequence, keyword)
-    if value is None:
-        raise CorruptSegError("missing-attribute", f"A source image has no {keyword}.", keyword=keyword)
-    try:
-        vector = np.atleast_1d(np.array(value, dtype=np.float64))
-    except (TypeError, ValueError):
-        vector = np.empty(0)
-    if len(vector) != size or not np.all(np.isfinite(vector)):
+def _check_place(header: ImageHeader) -> None:
+    if header.rows < 1 or header.columns < 1:
         raise CorruptSegError(
-            "invalid-attribute", f"{keyword} of a source image is {value!r}.", keyword=keyword
+            "invalid-attribute", f"Source images have {header.rows} rows and {header.columns} columns."
         )
-    return vector
-
-
-def _thickness(header: Dataset, shared: Dataset, own: Dataset) -> float | None:
-    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-        value = _find(header, shared, own, "PixelMeasuresSequence", keyword)
-        if isinstance(value, float | int) and value > 0:
-            return float(value)
-    return None
+    for keyword, values in (
+        ("ImagePositionPatient (0020,0032)", header.positions),
+        ("ImageOrientationPatient (0020,0037)", header.orientations),
+        ("PixelSpacing (0028,0030)", header.spacings),
+    ):
+        if not np.isfinite(values).all():
+            raise CorruptSegError(
+                "missing-attribute",
+                f"The source image {header.name!r} has no {keyword} that can be read.",
+                keyword=keyword,
+            )
 
 
 def _stack(
-    planes: list[_Plane], rows: int, columns: int
-) -> tuple[tuple[int, int, int], npt.NDArray[np.float64], list[_Plane]]:
-    """Shape and affine of planes that make one volume, and the planes, ascending along the normal."""
+    planes: Sequence[Plane], *, fills_gaps: bool
+) -> tuple[list[Plane | None], npt.NDArray[np.float64]]:
+    """The planes of one volume, ascending along the normal, None where one is missing; and the affine."""
     first = planes[0]
     across, down = first.orientation[:3], first.orientation[3:]
     for name, of_first, of_all in (
         ("orientation", first.orientation, [plane.orientation for plane in planes]),
         ("pixel spacing", first.spacing, [plane.spacing for plane in planes]),
     ):
-        if np.abs(np.array(of_all) - of_first).max() > 1e-3:
-            raise UnsupportedSegError("multiple-orientations", f"Source images differ in {name}.")
+        if np.abs(np.array(of_all) - of_first).max() > SAME:
+            raise UnsupportedSegError(
+                "multiple-orientations",
+                f"Source images differ in {name}.",
+                hint="Give the images of one stack only, or a segmentation that names them.",
+            )
     normal = np.cross(across, down)
     if abs(np.linalg.norm(normal) - 1) > 1e-2 or first.spacing.min() <= 0:
         raise CorruptSegError(
             "invalid-attribute",
             f"Source images have orientation {first.orientation.tolist()}, spacing {first.spacing.tolist()}.",
         )
-    planes = sorted(planes, key=lambda plane: float(plane.position @ normal))
-    positions = np.array([plane.position for plane in planes])
+    ordered = sorted(planes, key=lambda plane: float(plane.position @ normal))
+    slices: list[Plane | None] = [*ordered]
+    positions = np.array([plane.position for plane in ordered])
     step = normal * (first.thickness or 1.0)
     if len(planes) > 1:
-        step = (positions[-1] - positions[0]) / (len(planes) - 1)
-        _check_steps(positions, step, normal)
+        places = _places(positions @ normal) if fills_gaps else np.arange(len(planes))
+        step = (positions[-1] - positions[0]) / places[-1]
+        _check_steps(positions, places, step, normal)
+        with_gaps: list[Plane | None] = [None] * (int(places[-1]) + 1)
+        for place, plane in zip(places.tolist(), ordered, strict=True):
+            with_gaps[place] = plane
+        slices = with_gaps
     affine = np.eye(4)
     affine[:3, :3] = np.stack([across * first.spacing[1], down * first.spacing[0], step], axis=1)
     affine[:3, 3] = positions[0]
-    return (len(planes), rows, columns), affine, planes
+    return slices, affine
 
 
-def _check_steps(positions: Vector, step: Vector, normal: Vector) -> None:
+def _places(heights: Vector) -> npt.NDArray[np.int64]:
+    """Number of each slice, from 0, where the smallest distance is one step; ``0 1 2 4`` has a gap.
+
+    As they come where two lie at one height, or where more would be missing than are there.
+    """
+    gaps = np.diff(heights)
+    in_order = np.arange(len(heights))
+    if gaps.min() <= 0:
+        return in_order
+    places = np.concatenate([[0], np.cumsum(np.round(gaps / gaps.min()).clip(max=len(heights)))])
+    return places.astype(np.int64) if places[-1] + 1 < 2 * len(heights) else in_order
+
+
+def _check_steps(positions: Vector, places: npt.NDArray[np.int64], step: Vector, normal: Vector) -> None:
     distance = float(step @ normal)
     gaps = np.diff(positions @ normal)
     if gaps.min() < _SPACING_TOLERANCE * max(distance, 1e-3):
-        raise UnsupportedSegError("temporal-frames", "Several source images lie at one position.")
-    exact = positions[0] + np.arange(len(positions))[:, None] * step
-    deviation = positions - exact
+        raise UnsupportedSegError(
+            "temporal-frames",
+            "Several source images lie at one position.",
+            hint="Give the images of one acquisition only, or a segmentation that names them.",
+        )
+    deviation = positions - (positions[0] + places[:, None] * step)
     if np.abs(deviation @ normal).max() > max(_SPACING_TOLERANCE * distance, 1e-2):
         raise UnsupportedSegError(
-            "irregular-spacing", f"Source images lie {gaps.min():.4g} to {gaps.max():.4g} mm apart."
+            "irregular-spacing",
+            f"Source images lie {gaps.min():.4g} to {gaps.max():.4g} mm apart.",
+            hint="Without equal distances they are no grid; use the mask's own.",
         )
     if np.linalg.norm(step - distance * normal) > _SPACING_TOLERANCE * distance:
         raise UnsupportedSegError(
-            "sheared-positions", "Source images are shifted against each other in plane."
+            "sheared-positions",
+            "Source images are shifted against each other in plane.",
+            hint="They are no grid; use the mask's own.",
         )
 
 
@@ -259,32 +271,42 @@ class _Axis(NamedTuple):
         return kept, slice(first, end if end >= 0 else None, self.step)
 
 
-def onto(volume: SegVolume, grid: SourceGrid) -> SegVolume:
+def onto(volume: SegVolume, grid: SourceGrid, *, any_frame_of_reference: bool = False) -> SegVolume:
     """Put a segmentation onto the grid of its source images: padded, cropped, flipped, axes permuted.
 
     Voxels are moved, never resampled: every voxel of the segmentation must be a voxel of the source,
     within a tenth of a voxel. Slices further apart than the source's are placed on their own source
     slices only where nothing but their positions told the distance (finding ``ambiguous-spacing``).
 
-    Findings: ``padded-to-source``, ``cropped-to-source`` (with the voxels cut off).
+    Findings: ``padded-to-source``, ``cropped-to-source`` (with the voxels cut off), those of the grid.
+
+    Parameters
+    ----------
+    volume : SegVolume
+    grid : SourceGrid
+    any_frame_of_reference : bool
+        Accept another FrameOfReferenceUID (finding ``frame-of-reference-differs``): a scan that was
+        anonymised again, or copied, has equal voxels under another name.
 
     Raises
     ------
     UnsupportedSegError
         ``grid-mismatch``.
     """
+    findings = [*volume.findings, *grid.findings]
     of_source, of_volume = grid.frame_of_reference_uid, volume.header.frame_of_reference_uid
     if of_source and of_volume and of_source != of_volume:
-        raise UnsupportedSegError(
-            "grid-mismatch",
-            f"FrameOfReferenceUID (0020,0052) of the source is {of_source[:64]!r}, not {of_volume[:64]!r}.",
-            tag="(0020,0052)",
+        message = (
+            f"FrameOfReferenceUID (0020,0052) of the source is {of_source[:64]!r}, not {of_volume[:64]!r}."
         )
+        if not any_frame_of_reference:
+            hint = "If it is the same scan under another name, `idcseg decode --source-anyway` takes it."
+            raise UnsupportedSegError("grid-mismatch", message, hint=hint, tag="(0020,0052)")
+        findings.append(Finding("frame-of-reference-differs", message, tag="(0020,0052)"))
     axes = _match(volume, grid)
     moved = [_move(array, axes, grid.shape) for array in volume.layers]
     fractions = {number: _move(array, axes, grid.shape) for number, array in volume.fractions.items()}
     lost = sum(n for _, n in [*moved, *fractions.values()])
-    findings = list(volume.findings)
     if lost:
         message = f"{lost} voxels lie outside the source grid and were cut off."
         findings.append(Finding("cropped-to-source", message, observed=str(lost), expected="0"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from segtools.decode.dicom.encoding import NATIVE
 from segtools.decode.pixels.frames import (
     Frames,
     PixelDescription,
@@ -15,10 +17,7 @@ from segtools.finding import Finding
 if TYPE_CHECKING:
     from segtools.decode.dicom.file import Element
 
-
-NATIVE = frozenset(
-    {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"}
-)
+ITEM = b"\xfe\xff\x00\xe0"
 
 
 def open_frames(
@@ -51,14 +50,27 @@ def open_frames(
         ``unsupported-transfer-syntax``.
     """
     check_description(description)
+    doubts: list[Finding] = []
     if description.transfer_syntax_uid in NATIVE:
-        return open_native(buffer, element, description, strict_length)
-    from segtools.decode.pixels import encoded_frames  # only files that are compressed pay for it
+        if element.length >= 0:
+            return open_native(buffer, element, description, strict_length)
+        from segtools.decode.pixels import contradictions
 
-    return encoded_frames.open_encapsulated(
+        if bytes(buffer[element.offset : element.offset + 4]) != ITEM:
+            return contradictions.open_as_native(buffer, element, description)
+        syntax, doubt = contradictions.syntax_of_fragments(buffer, element, description)
+        description, doubts = replace(description, transfer_syntax_uid=syntax), [doubt]
+    from segtools.decode.pixels import contradictions, encoded_frames
+    from segtools.decode.pixels.codecs import codec_of  # only files that are compressed pay for these
+
+    codec_of(description.transfer_syntax_uid)
+    if contradictions.is_native(buffer, element, description):
+        return contradictions.open_as_native(buffer, element, description)
+    frames, findings = encoded_frames.open_encapsulated(
         buffer,
         element,
         description,
         strict_length=strict_length,
         extended_offsets=extended_offsets,
     )
+    return frames, [*doubts, *findings]

@@ -98,6 +98,7 @@ class Elements:
         value, length = start + 8, self.number(start + 4, 4)
         fits = length == UNDEFINED or value + length <= end
         if (explicit and vr.isalpha()) or (not explicit and not fits and vr in _SHORT | _LONG):
+            vr = vr.upper()
             if vr in _LONG:
                 value, length = start + 12, self.number(start + 8, 4)
             else:
@@ -129,9 +130,6 @@ class Elements:
         """Start and end of each item's content, and where the item itself ends."""
         while start + 8 <= end:
             tag, length = self._tag(start), self.number(start + 4, 4)
-            if tag == _ITEM_END:  # behind an item of stated length, where it does not belong
-                start += 8
-                continue
             if tag != _ITEM:
                 return
             if length == UNDEFINED:
@@ -142,6 +140,8 @@ class Elements:
                 stop = after = start + 8 + length
                 if stop > end:
                     raise unreadable(f"an item of {length} bytes ends behind its sequence")
+                if after + 8 <= end and self._tag(after) == _ITEM_END:  # it has nothing to end
+                    after += 8
             yield start + 8, stop, after
             start = after
 

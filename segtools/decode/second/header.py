@@ -18,7 +18,7 @@ _KEPT = {
     0x00280120: "padding",
     0x00620001: "kind",
 }
-_HEADER_BYTES, _HEADER_RATIO = 64 << 20, 64
+_HEADER_BYTES, _HEADER_RATIO = 16 << 20, 64
 """Inflated bytes that are read without asking what for, and how many more for each deflated one."""
 _TEXT = frozenset({"manufacturer", "kind"})
 _PER_FRAME, _SHARED, _SEGMENTS = 0x52009230, 0x52009229, 0x00620002
@@ -29,6 +29,8 @@ _PLACE, _POSITION, _NAMED, _NUMBER, _SEGMENT_NUMBER = (
     0x0062000B,
     0x00620004,
 )
+_SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
+_ITEM_OR_END = b"\xfe\xff\x00\xe0", _SEQUENCE_END[:4]
 _PIXELS, _OFFSETS = 0x7FE00010, 0x7FE00001
 
 
@@ -103,10 +105,17 @@ def read_header(data: bytes) -> Header:
         data[start + 1 : start + 2] == b"\0" and meta.looks_explicit(start)
     ):
         data, start = _inflated(data[start:]), 0
+    elif data[start : start + 2] not in (b"\x08\x00", b"\x00\x08"):
+        with suppress(CorruptSegError):  # deflated, though the header says nothing of it
+            inflated = _inflated(data[start:])
+            if inflated[:2] == b"\x08\x00":
+                data, start = inflated, 0
     header.little = data[start : start + 2] != b"\x00\x08"
     body = Elements(data, little=header.little)
     for element in body.walk(start, len(data)):
         _take(body, element, header)
+        if element.tag == _PIXELS and element.undefined and not header.encapsulated:
+            break  # how long it is, nobody knows: it is the last
     return header
 
 
@@ -168,8 +177,14 @@ def _take(body: Elements, element: Element, header: Header) -> None:
     elif element.tag == _OFFSETS:
         header.offsets = body.data[element.start : element.end]
     elif element.tag == _PIXELS:
-        header.pixels = memoryview(body.data)[element.start : element.end]
-        header.encapsulated = element.undefined
+        header.encapsulated = (
+            element.undefined and body.data[element.start : element.start + 4] in _ITEM_OR_END
+        )
+        if element.undefined and not header.encapsulated:  # native, with the length left open
+            end = len(body.data) - 8 * body.data.endswith(_SEQUENCE_END)
+            header.pixels = memoryview(body.data)[element.start : end]
+        else:
+            header.pixels = memoryview(body.data)[element.start : element.end]
         header.swapped = not header.little and element.vr == b"OW"
 
 

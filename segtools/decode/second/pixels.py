@@ -124,7 +124,8 @@ def _bit_offsets(header: Header, data: npt.NDArray[np.uint8], pixels: int, numbe
 
 
 def _encapsulated(header: Header, count: int) -> Iterator[Values]:
-    codec = codec_of(header.syntax)
+    table, fragments = _fragments(header)
+    codec = codec_of(_syntax_of(header, fragments, count) if header.syntax in _NATIVE else header.syntax)
     if codec.second is None:
         raise UnsupportedSegError(
             "unsupported-transfer-syntax",
@@ -133,7 +134,6 @@ def _encapsulated(header: Header, count: int) -> Iterator[Values]:
             tag="(0002,0010)",
             value=header.syntax,
         )
-    table, fragments = _fragments(header)
     bounds = _frame_bounds(header, table, fragments, count)
     for begin, end in pairwise(bounds):
         yield codec.second(b"".join(fragments[begin:end]), header.rows, header.columns, header.bits)
@@ -149,6 +149,21 @@ def _fragments(header: Header) -> tuple[bytes, list[memoryview]]:
         found.append(value[position + 8 : position + 8 + length])
         position += 8 + length
     return (bytes(found[0]), found[1:]) if found else (b"", [])
+
+
+def _syntax_of(header: Header, fragments: list[memoryview], count: int) -> str:
+    """Transfer syntax that fragments look like, where the header names one without fragments."""
+    head = bytes(fragments[0][:64]) if fragments else b""
+    if head.startswith(_STARTS[1:]):
+        return "1.2.840.10008.1.2.4.90"
+    if head.startswith(_STARTS[0]):
+        return "1.2.840.10008.1.2.4.80" if b"\xff\xf7" in head else "1.2.840.10008.1.2.4.70"
+    if _is_rle(head):
+        return "1.2.840.10008.1.2.5"
+    size = -(-header.rows * header.columns * header.bits // 8)
+    if len(fragments) == count and all(len(each) in (size, size + size % 2) for each in fragments):
+        return "1.2.840.10008.1.2.1.98"
+    raise unreadable("its fragments are of no known codec")
 
 
 def _frame_bounds(header: Header, table: bytes, fragments: list[memoryview], count: int) -> list[int]:
@@ -177,5 +192,10 @@ def _begins(before: memoryview, fragment: memoryview) -> bool:
     head = bytes(fragment[:64])
     if head.startswith(_STARTS):
         return bytes(before[-4:]).rstrip(b"\0").endswith(_JPEG_END)
+    return _is_rle(head)
+
+
+def _is_rle(head: bytes) -> bool:
+    """Whether 64 bytes are a header of one or two RLE segments: ``01 00 00 00 | 40 00 00 00 | 00 …``."""
     segments = int.from_bytes(head[:4], "little")
     return segments in (1, 2) and head[4:8] == b"\x40\0\0\0" and not any(head[4 + 4 * segments :])

@@ -118,7 +118,7 @@ def decimal(number: float) -> str:
     >>> decimal(-0.0), decimal(0.703125), decimal(-235.19999999999999), decimal(-1 / 3)
     ('0', '0.703125', '-235.2', '-0.3333333333333')
     """
-    number = float(number) + 0.0
+    number = round(float(number), 10) + 0.0  # what arithmetic leaves behind is no digit of ours
     text = repr(number)
     text = text.removesuffix(".0")
     if len(text) <= 16:

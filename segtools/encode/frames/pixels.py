@@ -40,7 +40,8 @@ def label_planes(masks: Masks, frames: Sequence[Frame], bits: int) -> Iterator[A
     layer = masks.layers[0]
     table = np.zeros(1 << (8 * layer.dtype.itemsize), dtype)
     for number, (_, value) in masks.place.items():
-        table[value] = number
+        if value < len(table):  # a label that the mask lacks may be too large for its type
+            table[value] = number
     same = all(number == value for number, (_, value) in masks.place.items())
     for frame in frames:
         plane = layer[frame.k]

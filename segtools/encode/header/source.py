@@ -9,9 +9,9 @@ import numpy as np
 
 from segtools.decode.volume import Grid
 from segtools.encode.dicom.text import is_uid
+from segtools.encode.dicom.uids import uid_from
 from segtools.encode.header.attributes import Attributes, required_uid, take_over
 from segtools.encode.header.geometry import Plane, Stack, stack
-from segtools.encode.images import uid_from
 from segtools.errors import UsageError
 from segtools.finding import Finding
 

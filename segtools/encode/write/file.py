@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from segtools.encode.dicom.elements import ITEM, SEQUENCE_END, UNDEFINED, Encoding
+from segtools.encode.dicom.uids import uid_from
 from segtools.encode.frames.codecs import DEFLATED, IMPLICIT, title
-from segtools.encode.images import uid_from
 from segtools.errors import UsageError
 from segtools.files import replacing
 from segtools.version import __version__

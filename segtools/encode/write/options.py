@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from segtools.encode.frames.codecs import EXPLICIT
+from segtools.version import __version__
 
 if TYPE_CHECKING:
     from segtools.encode.frames.masks import Kind
@@ -33,7 +34,7 @@ class Producer:
 
     manufacturer: str = "idc-cohort-pipeline"
     model: str = "segtools.encode"
-    version: str = "1"
+    version: str = __version__
     series_description: str = "Segmentation"
     content_label: str = "SEGMENTATION"
     content_description: str = ""

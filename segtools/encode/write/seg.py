@@ -13,6 +13,7 @@ from segtools.decode.pixels.codecs import CODECS
 from segtools.encode.dicom.dictionary import DICTIONARY
 from segtools.encode.dicom.elements import Encoding
 from segtools.encode.dicom.text import fit
+from segtools.encode.dicom.uids import uid_from
 from segtools.encode.frames.codecs import IMPLICIT, names_for
 from segtools.encode.frames.masks import Masks, occupied, refuse
 from segtools.encode.frames.pixels import (
@@ -22,7 +23,6 @@ from segtools.encode.frames.pixels import (
     label_planes,
     packed_frames,
 )
-from segtools.encode.images import uid_from
 from segtools.encode.write.file import Pixels, SegObject, check_length
 from segtools.encode.write.groups import FrameItems, shared_groups
 from segtools.encode.write.palette import palette
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
-_PROCESSING = Concept("109102", "DCM", "Processing Equipment")
+PROCESSING = Concept("109102", "DCM", "Processing Equipment")
 _BITS = {"BINARY": 1, "FRACTIONAL": 8}
 
 
@@ -133,6 +133,7 @@ class _Builder:
     def build(self) -> SegObject:
         """Return the object."""
         frames, zero_occurs = self._frames()
+        self._note_gaps({frame.k for frame in frames})
         elements = {
             **self._identity(),
             **self._source(),
@@ -154,6 +155,13 @@ class _Builder:
             len(frames),
             tuple(dict.fromkeys((*self.plan.source.findings, *self.findings))),
         )
+
+    def _note_gaps(self, slices: set[int]) -> None:
+        planes = self.plan.planes
+        if self._refers and planes and (missing := len(slices - set(planes))):
+            message = f"{missing} of {len(slices)} slices of the mask lie on no source image."
+            finding = Finding("source-slices-missing", message, observed=str(missing), expected="0")
+            self.findings.append(finding)
 
     # --- frames ------------------------------------------------------------------------------------
 
@@ -223,7 +231,7 @@ class _Builder:
             "SoftwareVersions": __version__,
             "ContributionDateTime": date + time,
             "ContributionDescription": self._own("ContributionDescription", self.plan.parameters) or None,
-            "PurposeOfReferenceCodeSequence": [self.encoding.code(_PROCESSING)],
+            "PurposeOfReferenceCodeSequence": [self.encoding.code(PROCESSING)],
         }
         return {
             "SOPClassUID": LABEL_MAP_STORAGE if self.is_label_map else SEGMENTATION_STORAGE,

@@ -54,6 +54,11 @@ def check_segments(segments: Sequence[Segment], kind: Kind) -> list[Segment]:
             )
         if segment.tracking_uid and not is_uid(segment.tracking_uid):
             raise refuse(f"TrackingUID of segment {segment.number} is {segment.tracking_uid[:64]!r}, no UID.")
+        if segment.cielab and not all(0 <= part <= 65_535 for part in segment.cielab):
+            raise refuse(
+                f"RecommendedDisplayCIELabValue of segment {segment.number} is {segment.cielab}; "
+                "0 to 65535 can be written."
+            )
         _check_codes(segment)
     return ordered
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from segtools import schema
 from segtools.database import hide_progress
 from segtools.errors import QueryError, SelectError, SpecError
+from segtools.files import only_itself
 from segtools.select.engines import image_indexes, schema_drift
 from segtools.select.engines import mirror as mirrors
 from segtools.select.engines import sources as places
@@ -227,7 +228,7 @@ class _Opening:
         name = name or f"raw_{self._files}"
         self._files += 1
         self.folders.update(path.resolve().parent for path in paths)
-        files = [str(path.resolve()) for path in paths]
+        files = [only_itself(path.resolve()) for path in paths]
         self.connection.read_parquet(files).create_view(name)
         return name
 
@@ -343,7 +344,8 @@ class _Opening:
 
     def _lock(self) -> None:
         """From here on SQL reads the sources' folders and nothing else: a user's query is a stranger's."""
-        folders = sorted(str(folder) for folder in self.folders)
+        # Their patterns too: that is what is compared where a name has glob characters.
+        folders = sorted({name for folder in self.folders for name in (str(folder), only_itself(folder))})
         hide_progress(self.connection)
         self.connection.execute("SET allowed_directories = ?", [folders])
         self.connection.execute("SET enable_external_access = false")

@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 
 from segtools.decode.geometry.source_grid import SourceGrid, onto, source_grid_from_files
 from segtools.decode.volume import Grid, SegHeader, Segment, SegVolume
-from segtools.errors import CorruptSegError, MissingError, SegError, UnsupportedSegError
+from segtools.errors import MissingError, NotSegError, SegError, UnsupportedSegError
 from segtools.finding import Finding
 
 AFFINE = np.array([[0.8, 0, 0, -20.0], [0, 0.6, 0.8, 5.0], [0, -0.8, 0.6, 3.0], [0, 0, 0, 1.0]]) @ np.diag(
@@ -152,6 +152,11 @@ def test_other_frame_of_reference():
     with pytest.raises(UnsupportedSegError, match="FrameOfReferenceUID"):
         onto(volume_of(FULL, AFFINE, frame="2.25.8"), grid_of())
     assert onto(volume_of(FULL, AFFINE, frame=None), grid_of()).layers
+    moved = onto(volume_of(FULL, AFFINE, frame="2.25.8"), grid_of(), any_frame_of_reference=True)
+    np.testing.assert_array_equal(moved.layers[0], FULL)
+    assert [finding.code for finding in moved.findings] == ["frame-of-reference-differs"]
+    with pytest.raises(UnsupportedSegError, match="voxels off"):  # it is still no resampling
+        onto(volume_of(FULL, _moved((0.4, 0, 0)), frame="2.25.8"), grid_of(), any_frame_of_reference=True)
 
 
 # --- headers -------------------------------------------------------------------------------------
@@ -246,6 +251,6 @@ def test_no_files(tmp_path):
     with pytest.raises(MissingError):
         source_grid_from_files(tmp_path / "none.dcm")
     (tmp_path / "text").write_text("not DICOM")
-    with pytest.raises(CorruptSegError) as caught:
+    with pytest.raises(NotSegError) as caught:
         source_grid_from_files(tmp_path)
     assert caught.value.code == "not-dicom"

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import socket
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from segtools.errors import EnvironmentProblem, FetchError, Transient
+from segtools.fetch import transfer as transfer_module
 from segtools.fetch.transfer import fetch_batch, sweep_strays
 from segtools.objectstore.s5cmd import FetchOptions
+from segtools.run.inspect import inspect_dicom
 from segtools.series import RemoteObject
+from tests.factories.case import masks
+from tests.factories.seg import SegFactory
 
 
 def _files(folder: Path) -> list[Path]:
@@ -197,6 +204,18 @@ def test_an_etag_that_is_no_md5_can_be_overruled(s3, options, select, tmp_path):
     assert fetch_batch(series, tmp_path, replace(options, verify_md5=False))[0].error is None
 
 
+def test_nothing_is_hashed_where_nobody_asks(s3, options, select, tmp_path, monkeypatch):
+    hashed = []
+    real = transfer_module._md5
+    monkeypatch.setattr(transfer_module, "_md5", lambda path: (hashed.append(path.name), real(path))[1])
+    s3.objects["bucket/one/copy.dcm"] = s3.objects["bucket/one/a.dcm"]
+    unchecked = replace(options, verify_md5=False)
+    two, one = fetch_batch([select("two"), select("one")], tmp_path, unchecked)
+    assert [len(two.files), len(one.files)] == [2, 1]  # the same bytes are still read once
+    assert two.md5s == (None, None)
+    assert len(hashed) == 2  # only files of one size can be the same
+
+
 def test_odd_keys_go_through(s3, options, select, tmp_path):
     keys = ['it\'s "odd" $HOME `x`.dcm', "#hash *?.dcm", "back\\slash [1].dcm", "ümlaut.dcm"]
     s3.objects |= {f"bucket/odd/{key}": key.encode() for key in keys}
@@ -266,3 +285,72 @@ def test_hostile_uids_and_urls_never_become_paths(s3, options, select, tmp_path)
     (refused,) = fetch_batch([line], tmp_path, options)
     assert isinstance(refused.error, FetchError)
     assert refused.error.code == "unsafe-url"
+
+
+# --- without a known MD5 ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def inspected(s3, options, select, tmp_path, request):
+    """Fetch one object of unknown MD5 whose content is `content`; the index has the bytes of `good`."""
+    good = SegFactory.of_masks(masks(), **getattr(request, "param", {})).build()
+    found = dcmread(io.BytesIO(good))
+    uids = {"seg_series_uid": found.SeriesInstanceUID, "sop": found.SOPInstanceUID}
+
+    def fetch(content, **changes):
+        s3.objects["bucket/seg/a.dcm"] = content
+        s3.etags["bucket/seg/a.dcm"] = "0123-2"  # of a multipart upload: no MD5
+        named = uids | changes
+        source = RemoteObject("s3://bucket/seg/a.dcm", len(content), None, named.pop("sop"))
+        series = select("seg", objects=(source,), **named)
+        once = replace(options, attempts=1)
+        return fetch_batch([series], tmp_path / "out", once, None, inspect_dicom)[0]
+
+    return good, fetch
+
+
+def test_a_file_without_md5_is_read_as_dicom(inspected):
+    good, fetch = inspected
+    assert (fetch(good).error, fetch(good).verified) == (None, "dicom")
+
+
+@pytest.mark.parametrize("inspected", [{}, {"syntax": "1.2.840.10008.1.2.5"}], indirect=True)
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda good: good[7:] + bytes(7),  # shifted
+        lambda good: b"<Error><Code>Gone</Code></Error>".ljust(len(good)),  # an answer, padded
+        lambda good: good[: len(good) // 2] + bytes(len(good) - len(good) // 2),
+        lambda good: good[:-40],  # an end that the listing agrees with
+    ],
+)
+def test_bytes_of_the_right_size_that_are_another_thing(inspected, broken):
+    good, fetch = inspected
+    assert fetch(broken(good)).error.code == "content-mismatch"
+
+
+@pytest.mark.parametrize("changes", [{"sop": "2.25.1"}, {"seg_series_uid": "2.25.1"}])
+def test_a_sound_file_that_is_another_one(inspected, changes):
+    good, fetch = inspected
+    assert fetch(good, **changes).error.code == "content-mismatch"
+
+
+def test_what_was_checked_is_said(s3, options, select, tmp_path):
+    one, listed = select("one"), select("two", is_listed=True)
+    unknown = select("large", objects=tuple(replace(o, md5=None) for o in select("large").objects))
+    fetched = fetch_batch([one, listed, unknown], tmp_path, options)
+    assert [each.verified for each in fetched] == ["md5", "md5", "size"]
+    unchecked = fetch_batch([one], tmp_path, replace(options, verify_md5=False))
+    assert [each.verified for each in unchecked] == ["size"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders")
+def test_devices_and_pipes_of_an_index_are_refused(options, select, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    urls = ["file:///dev/zero", "file:///dev/stdin", (tmp_path / "pipe").as_uri()]
+    series = [
+        select("one", seg_series_uid=f"1.{n}", objects=(RemoteObject(url, size, None),))
+        for n, (url, size) in enumerate((url, size) for url in urls for size in (0, None, 5000))
+    ]
+    fetched = fetch_batch(series, tmp_path / "out", options)
+    assert {each.error.code for each in fetched} <= {"unsafe-url", "object-missing"}

@@ -15,29 +15,8 @@ from segtools.dataset import transaction
 from segtools.dataset.layout import Layout
 from segtools.errors import DatasetError, MissingError, UsageError
 from segtools.schema import DATASET_TABLES, SEGMENTS
-from segtools.write.instance import WriteOptions
-from tests.factories.dataset import commit, make_series, make_volume, pages, write_part
-
-PLAIN, LAYERED, FRACTIONAL, MASKS, NONE = (make_series(number) for number in range(1, 6))
-ALL = [PLAIN, LAYERED, FRACTIONAL, MASKS, NONE]
-VOLUMES = {
-    PLAIN.seg_series_uid: make_volume(PLAIN),
-    LAYERED.seg_series_uid: make_volume(LAYERED, layers=2),
-    FRACTIONAL.seg_series_uid: make_volume(FRACTIONAL, fractional=True),
-    MASKS.seg_series_uid: make_volume(MASKS),
-}
-
-
-def build(root):
-    layout = Layout(root)
-    transaction.prepare(layout)
-    write_part(layout, [PLAIN], "a")
-    write_part(layout, [LAYERED], "b", layers=2)
-    write_part(layout, [FRACTIONAL], "c", fractional=True)
-    write_part(layout, [MASKS], "d", options=WriteOptions("masks"))
-    write_part(layout, [NONE], "e", options=WriteOptions("none"))
-    commit(layout, ALL)
-    return layout
+from tests.dataset.build import FRACTIONAL, LAYERED, MASKS, NONE, PLAIN, VOLUMES, build
+from tests.factories.dataset import commit, pages
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +75,77 @@ def test_an_unknown_column_is_a_usage_error(dataset):
     with pytest.raises(UsageError) as caught:
         dataset.segments(columns=["volume_l"])
     assert caught.value.code == "filter-invalid"
+    assert "volume_ml" in caught.value.hint
+
+
+def test_one_column_may_stand_alone(dataset):
+    assert dataset.segments(columns="volume_ml").column_names == ["volume_ml"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        " ",
+        ";",
+        "-- nothing",
+        "SELECT 1; SELECT 2",
+        "DROP VIEW segments",
+        "CREATE OR REPLACE VIEW segments AS SELECT 1",
+        "SET threads = 1",
+        "COPY segments TO 'copy.csv'",
+        "EXPLAIN ANALYZE DROP VIEW segments",
+        "DROP VIEW segments; PIVOT series ON status USING count(*)",
+        "SELECT * FROM 'nothing.parquet'",
+        "SELECT 1 WHERE 1 = ?",
+        7,
+        None,
+        b"SELECT 1",
+    ],
+)
+def test_what_is_not_one_select_is_refused_and_changes_nothing(dataset, query, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        dataset.sql(query)
+    assert caught.value.code == "filter-invalid"
+    assert "\n" not in caught.value.message
+    assert dataset.segments().num_rows == 15
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "FROM segments",
+        "WITH a AS (SELECT 1) FROM a",
+        "PIVOT segments ON status USING count(*)",
+        "VALUES (1);",
+    ],
+)
+def test_every_way_to_select(dataset, query):
+    assert dataset.sql(query).num_rows > 0
+
+
+@pytest.mark.parametrize(("where", "columns"), [(7, None), (None, [7]), (None, [["structure"]])])
+def test_conditions_and_columns_are_text(dataset, where, columns):
+    with pytest.raises(UsageError) as caught:
+        dataset.segments(where, columns)
+    assert caught.value.code == "filter-invalid"
+
+
+def test_large_results_are_read_in_batches(dataset):
+    with dataset.cursor() as cursor:
+        cursor.execute("SELECT segment_id FROM segments")
+        assert [len(cursor.fetchmany(10)) for _ in range(3)] == [10, 5, 0]
+
+
+def test_a_table_that_is_none_is_the_datasets_fault(tmp_path):
+    layout = build(tmp_path / "d")
+    for path in pages(layout, "segments"):
+        path.write_bytes(bytes(path.stat().st_size))
+    with segtools.open(layout.root) as opened, pytest.raises(DatasetError) as caught:
+        opened.segments()
+    assert caught.value.code == "dataset-invalid"
 
 
 def test_sql_joins_the_tables(dataset):

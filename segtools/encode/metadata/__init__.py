@@ -1,0 +1,1 @@
+"""What labels mean: dcmqi's JSON, BIDS tables, YAML, TotalSegmentator's names."""
