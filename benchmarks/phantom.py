@@ -13,6 +13,7 @@ fractional     FRACTIONAL, 10 of the structures with soft edges
 nifti          nii.gz as nibabel writes it by default
 one-large      BINARY by dcmqi, 100 segments: one of 20 MB, the others of ~2 MB
 growth-N       BINARY by dcmqi, N segments of ~60 frames each (125, 250, 500, 1000)
+KIND-odd       dcmqi, highdicom and nifti with 511 × 509 voxels a slice: frames start within bytes
 =============  ==========================================================================
 
 Files are written by a byte writer: per-frame objects would take minutes. Same kind, same bytes.
@@ -116,6 +117,11 @@ class Phantom:
 def totalsegmentator() -> Phantom:
     """80 labels over ~3,900 frames of 512 × 512, 200 slices of 1.5 mm."""
     return Phantom("totalsegmentator", blobs(80, (200, 512, 512), 48.9))
+
+
+def odd_sized() -> Phantom:
+    """As `totalsegmentator`, but no frame and no row is whole bytes."""
+    return Phantom("totalsegmentator-odd", blobs(80, (200, 511, 509), 48.9))
 
 
 def growth(segments: int) -> Phantom:
@@ -291,13 +297,28 @@ def _slice_parts(phantom: Phantom, style: Style, k: int) -> tuple[bytes, bytes]:
 
 
 def _packed(phantom: Phantom, frames: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-    """One-bit frames; only the rows of the label's box are packed."""
+    """One-bit frames without gaps; where rows are whole bytes, only those of the label's box are packed."""
     labels, row_bytes = phantom.blobs.labels, phantom.blobs.labels.shape[2] // 8
+    if labels.shape[2] % 8:
+        yield from pack_bits(labels[k] == number for number, k in frames)
+        return
     for number, k in frames:
         rows = phantom.blobs.boxes[number - 1].j
         frame = np.zeros((labels.shape[1], row_bytes), np.uint8)
         frame[rows] = np.packbits(labels[k, rows] == number, axis=1, bitorder="little")
         yield frame.tobytes()
+
+
+def pack_bits(masks: Iterable[npt.NDArray[np.bool_]]) -> Iterator[bytes]:
+    """Masks as bits without gaps, whatever their size (PS3.5 8.1.1)."""
+    rest = np.zeros(0, np.bool_)
+    for mask in masks:
+        bits = mask.reshape(-1) if not len(rest) else np.concatenate([rest, mask.reshape(-1)])
+        whole = len(bits) // 8 * 8
+        yield np.packbits(bits[:whole], bitorder="little").tobytes()
+        rest = bits[whole:]
+    if len(rest):
+        yield np.packbits(rest, bitorder="little").tobytes()
 
 
 def _fractions(phantom: Phantom, frames: Iterable[tuple[int, int]]) -> Iterator[bytes]:
@@ -357,9 +378,10 @@ def write(phantom: Phantom, kind: str, path: Path) -> Path:
         file.write(style.header(header, transfer_syntax))
         file.write(_per_frame(phantom, style, frames))
         if encode is None:
-            length = len(frames) * header.Rows * header.Columns * header.BitsAllocated // 8
-            file.write(element_head(0x7FE00010, b"OW", length))
+            length = -(-len(frames) * header.Rows * header.Columns * header.BitsAllocated // 8)
+            file.write(element_head(0x7FE00010, b"OW", length + length % 2))
             file.writelines(pixels)
+            file.write(bytes(length % 2))
         else:
             file.write(element_head(0x7FE00010, b"OB", 0xFFFFFFFF))
             file.write(encapsulate([encode(plane) for plane in phantom.blobs.labels], has_bot=True))
@@ -375,13 +397,14 @@ def _write_nifti(phantom: Phantom, path: Path) -> Path:
 
 
 KINDS = ("dcmqi", "highdicom", "labelmap", "labelmap-rle", "labelmap-jls", "fractional", "nifti")
+ODD_KINDS = ("dcmqi-odd", "highdicom-odd", "nifti-odd")
 GROWTH_KINDS = tuple(f"growth-{segments}" for segments in GROWTH)
-EXTRA_KINDS = ("one-large", *GROWTH_KINDS)
+EXTRA_KINDS = ("one-large", *ODD_KINDS, *GROWTH_KINDS)
 
 
 def file_name(kind: str) -> str:
     """The phantom's file name of a kind."""
-    return f"{kind}.nii.gz" if kind == "nifti" else f"{kind}.dcm"
+    return f"{kind}.nii.gz" if kind.startswith("nifti") else f"{kind}.dcm"
 
 
 def ensure(folder: Path, kinds: Iterable[str] = KINDS) -> dict[str, Path]:
@@ -395,6 +418,8 @@ def ensure(folder: Path, kinds: Iterable[str] = KINDS) -> dict[str, Path]:
         unfinished = path.with_name(f".{path.name}")  # nibabel wants its suffix
         if kind in GROWTH_KINDS:
             write(growth(int(kind.removeprefix("growth-"))), "dcmqi", unfinished)
+        elif kind in ODD_KINDS:
+            write(odd_sized(), kind.removesuffix("-odd"), unfinished)
         elif kind == "one-large":
             write(one_large(), "dcmqi", unfinished)
         else:

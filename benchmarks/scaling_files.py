@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from benchmarks.blobs import Blobs
 from benchmarks.dicom_bytes import element_head
-from benchmarks.phantom import DCMQI, Phantom, _header, _per_frame
+from benchmarks.phantom import DCMQI, Phantom, _header, _per_frame, pack_bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,24 +49,10 @@ class Recipe:
             file.write(DCMQI.header(header, ExplicitVRLittleEndian))
             file.write(_per_frame(phantom, DCMQI, self.frames))
             file.write(element_head(0x7FE00010, b"OW", length + length % 2))
-            file.writelines(_packed(self.pixels))
+            bits = header.BitsAllocated == 1
+            file.writelines(pack_bits(self.pixels) if bits else (labels.tobytes() for labels in self.pixels))
             file.write(bytes(length % 2))
         return unfinished.rename(path)
-
-
-def _packed(pixels: Iterable[npt.NDArray[np.bool_ | np.uint8 | np.uint16]]) -> Iterator[bytes]:
-    """Bits without gaps, whatever a frame's size; labels as they are."""
-    rest = np.zeros(0, np.bool_)
-    for frame in pixels:
-        if frame.dtype != np.bool_:
-            yield frame.tobytes()
-            continue
-        bits = frame.reshape(-1) if not len(rest) else np.concatenate([rest, frame.reshape(-1)])
-        whole = len(bits) // 8 * 8
-        yield np.packbits(bits[:whole], bitorder="little").tobytes()
-        rest = bits[whole:]
-    if len(rest):
-        yield np.packbits(rest, bitorder="little").tobytes()
 
 
 @lru_cache(64)

@@ -159,8 +159,8 @@ def read(
     ...     print(segment.number, segment.type.meaning, voxels * volume.grid.voxel_volume_ml, "ml")
     """
     with _naming(source):
-        instance = _open(source, options, source_grid)
-        placement = _place(instance, options, source_grid)
+        instance = open_instance_of(source, options, source_grid)
+        placement = place_instance(instance, options, source_grid)
         frames = np.arange(instance.table.count)
         try:
             return _volume(instance, instance.table, frames, placement, segments, options)
@@ -189,9 +189,9 @@ def read_parts(
     Parameters and errors as in `read`.
     """
     with _naming(source):
-        instance = _open(source, options, source_grid)
+        instance = open_instance_of(source, options, source_grid)
         if not instance.table.count:
-            placement = _place(instance, options, source_grid)
+            placement = place_instance(instance, options, source_grid)
             return (_volume(instance, instance.table, np.arange(0), placement, segments, options),)
         volumes: list[SegVolume] = []
         for frames in _parts(instance, options):
@@ -248,9 +248,10 @@ class _naming:
             error.with_attrs(path=os.fspath(self.source))
 
 
-def _open(
+def open_instance_of(
     source: Source | Sequence[Source], options: DecodeOptions, source_grid: SourceGrid | None
 ) -> Instance:
+    """Everything of a file, or of the parts of a concatenation, but the voxels; errors as in `read`."""
     several = isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray | memoryview)
     sources: Sequence[Source] = source if several else [source]  # type: ignore[assignment, list-item]
     opened = [
@@ -264,7 +265,8 @@ def _open(
     return join(opened)
 
 
-def _place(instance: Instance, options: DecodeOptions, source_grid: SourceGrid | None) -> Placement:
+def place_instance(instance: Instance, options: DecodeOptions, source_grid: SourceGrid | None) -> Placement:
+    """The one grid of all frames; errors as in `read`."""
     if not instance.table.count:
         grid = None if source_grid is None else Grid(source_grid.shape, source_grid.affine_lps)
         return place_nothing(*instance.size, grid)

@@ -55,8 +55,6 @@ class PipelineOptions:
         Never exceeded by all workers of the machine together.
     memory_budget_bytes : int or None, bytes
         Of this process: series are not processed at once whose estimates exceed it together.
-    memory_factor : float
-        Estimated memory of a series per byte of its files.
     decoders : int
         Series processed at a time.
     chunk_bytes : int, bytes
@@ -66,7 +64,6 @@ class PipelineOptions:
     scratch: Path
     disk_budget_bytes: int = 20_000_000_000
     memory_budget_bytes: int | None = None
-    memory_factor: float = 3.0
     decoders: int = 1
     chunk_bytes: int = 256_000_000
 
@@ -98,19 +95,26 @@ class Pipeline(Generic[T]):
         that could not be fetched too, with its `error`.
     fetch : FetchOptions
     options : PipelineOptions
+    estimate : callable
+        Bytes of memory that `process` takes for a series; asked only where there is a budget.
     """
 
     def __init__(
-        self, process: Callable[[FetchedSeries], T], fetch: FetchOptions, options: PipelineOptions
+        self,
+        process: Callable[[FetchedSeries], T],
+        fetch: FetchOptions,
+        options: PipelineOptions,
+        estimate: Callable[[FetchedSeries], int],
     ) -> None:
         self.process = process
+        self.estimate = estimate
         self.fetch = fetch
         self.options = options
         self._is_canceled = False
         self._stops: set[threading.Event] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.process, self.fetch, self.options)
+        return type(self), (self.process, self.fetch, self.options, self.estimate)
 
     def cancel(self) -> None:
         """End running downloads and start nothing new; batches under way end with `Canceled`."""
@@ -199,8 +203,9 @@ class Pipeline(Generic[T]):
         ]
 
     def _process(self, arrived: _Arrived, lease: Lease) -> Processed[T]:
-        size = sum(file.stat().st_size for file in arrived.fetched.files)
-        with _memory(self.options.memory_budget_bytes).taken(int(size * self.options.memory_factor)):
+        budget = self.options.memory_budget_bytes
+        need = 0 if budget is None else self.estimate(arrived.fetched)
+        with _memory(budget).taken(need):
             start = time.monotonic()
             result = self.process(arrived.fetched)
             seconds = time.monotonic() - start

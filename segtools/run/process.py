@@ -74,6 +74,15 @@ def process_series(fetched: FetchedSeries, job: Job, stage: Stage) -> ProcessedS
     return progress.result()
 
 
+def series_memory(fetched: FetchedSeries, job: Job) -> int:
+    """Bytes of memory that `process_series` takes for a series, by what its headers say."""
+    from segtools.decode.memory import estimate_memory
+
+    groups = _instances(fetched) if fetched.error is None else []
+    sources: list[Any] = [paths[0] if len(paths) == 1 else paths for paths, _ in groups]
+    return max((estimate_memory(source, options=job.decode) for source in sources), default=0)
+
+
 def _instances(fetched: FetchedSeries) -> list[tuple[list[Path], list[str | None]]]:
     """Files by SOP instance; the parts of a concatenation are one instance."""
     pairs = list(zip(fetched.files, fetched.md5s, strict=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from segtools.dataset.stage import part_id
 from segtools.run.pipeline import Pipeline
-from segtools.run.process import process_series
+from segtools.run.process import process_series, series_memory
 from segtools.run.scratch import leased
 from segtools.schema import FILES, FINDINGS, SEGMENTS, SERIES
 
@@ -54,7 +54,7 @@ class Worker:
         part = part_id(self.job.run, batch.id)
         with self.home.stage(partial(leased, self.options.scratch)) as stage:
             process = partial(process_series, job=self.job, stage=stage)
-            pipeline = Pipeline(process, self.fetch, self.options)
+            pipeline = Pipeline(process, self.fetch, self.options, partial(series_memory, job=self.job))
             self._pipelines.add(pipeline)
             try:
                 results = pipeline(batch)

@@ -40,12 +40,16 @@ def observe(tmp_path):
     return Observe(tmp_path / "log", tmp_path / "scratch")
 
 
+def bytes_of_files(fetched):
+    return sum(path.stat().st_size for path in fetched.files)
+
+
 @pytest.fixture
 def pipeline(s3, observe):
     def make(process=observe, **changes):
         options = PipelineOptions(observe.scratch, disk_budget_bytes=6 * SIZE, chunk_bytes=2 * SIZE)
         fetch = FetchOptions(endpoint=s3.url, retries=1, backoff_s=0.01, stall_timeout_s=20)
-        return Pipeline(process, fetch, replace(options, **changes))
+        return Pipeline(process, fetch, replace(options, **changes), bytes_of_files)
 
     return make
 
@@ -135,7 +139,7 @@ def test_files_of_a_local_archive_are_neither_copied_nor_deleted(series, pipelin
 
 
 def test_the_memory_budget_bounds_what_is_processed_at_once(table, pipeline, observe):
-    limits = {"decoders": 4, "memory_factor": 1.0, "disk_budget_bytes": 100 * SIZE, "chunk_bytes": 100 * SIZE}
+    limits = {"decoders": 4, "disk_budget_bytes": 100 * SIZE, "chunk_bytes": 100 * SIZE}
 
     def most_at_once(budget):
         for path in observe.log.iterdir():
