@@ -185,6 +185,7 @@ SELECTION_COLUMNS = (
     _text("source_modality", "Modality of the segmented images.", nullable=True),
     _text("license", "Short name of the licence.", nullable=True),
     _text("source_doi", "DOI to cite.", nullable=True),
+    _text("split", "Part of the cohort's split by patient, as `train`; null without one.", nullable=True),
 )
 
 SELECTION = Table(

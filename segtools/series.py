@@ -48,6 +48,7 @@ class SelectedSeries:
     source_modality: str | None = None
     license: str | None = None
     source_doi: str | None = None
+    split: str | None = None
     objects: tuple[RemoteObject, ...] = field(default=(), compare=False)
 
     def row(self) -> dict[str, Any]:

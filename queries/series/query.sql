@@ -86,7 +86,7 @@ held AS (
   GROUP BY holder
   HAVING COUNT(DISTINCT number) = ARRAY_LENGTH(@all_numbers)
 ),
-sampled AS (
+joined AS (
   SELECT
     wanted.idc_version AS idc_version,
     wanted.collection_id AS collection_id,
@@ -104,7 +104,16 @@ sampled AS (
     image.Modality AS source_modality,
     wanted.license_short_name AS license,
     wanted.source_DOI AS source_doi,
-    matched.matching_segments AS matching_segments
+    matched.matching_segments AS matching_segments,
+    CASE @sample_per
+      WHEN 'collection_id' THEN wanted.collection_id
+      WHEN 'analysis_result_id' THEN wanted.analysis_result_id
+      WHEN 'license' THEN wanted.license_short_name
+      WHEN 'source_modality' THEN image.Modality
+      WHEN 'source_doi' THEN wanted.source_DOI
+      WHEN 'sex' THEN wanted.PatientSex
+      WHEN 'body_part' THEN wanted.BodyPartExamined
+    END AS stratum
   FROM wanted
   LEFT JOIN matched ON matched.seg_series_uid = wanted.SeriesInstanceUID
   LEFT JOIN series_index AS image ON image.SeriesInstanceUID = matched.source_series_uid
@@ -118,27 +127,48 @@ sampled AS (
         ELSE wanted.SeriesInstanceUID
       END IN (SELECT holder FROM held)
     )
+),
+sampled AS (
+  SELECT *
+  FROM joined
   -- MD5 of seed and identifier is the same number on every engine: a sample can be drawn again.
   QUALIFY
     (
       @sample_patients = 0
       OR DENSE_RANK() OVER (
+        PARTITION BY stratum
         ORDER BY
-          TO_HEX(MD5(CONCAT(CAST(@sample_seed AS STRING), '/', wanted.collection_id, '/', wanted.PatientID))),
-          wanted.collection_id,
-          wanted.PatientID
+          TO_HEX(MD5(CONCAT(CAST(@sample_seed AS STRING), '/', collection_id, '/', patient_id))),
+          collection_id,
+          patient_id
       ) <= @sample_patients
     )
     AND (
       @sample_series = 0
       OR ROW_NUMBER() OVER (
-        ORDER BY
-          TO_HEX(MD5(CONCAT(CAST(@sample_seed AS STRING), '/', wanted.SeriesInstanceUID))),
-          wanted.SeriesInstanceUID
+        PARTITION BY stratum
+        ORDER BY TO_HEX(MD5(CONCAT(CAST(@sample_seed AS STRING), '/', seg_series_uid))), seg_series_uid
       ) <= @sample_series
     )
 )
-SELECT *
+SELECT
+  idc_version,
+  collection_id,
+  analysis_result_id,
+  patient_id,
+  study_uid,
+  seg_series_uid,
+  crdc_series_uuid,
+  series_url,
+  size_bytes,
+  instance_count,
+  sop_class_uid,
+  transfer_syntax_uid,
+  source_series_uid,
+  source_modality,
+  license,
+  source_doi,
+  matching_segments
 FROM sampled
 QUALIFY
   @max_bytes = 0

@@ -25,6 +25,11 @@ from segtools.select.filters import (
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
+Stratum = Literal[
+    "collection_id", "analysis_result_id", "license", "source_modality", "source_doi", "sex", "body_part"
+]
+
+
 class Sample(Model):
     """A reproducible random part: the same seed takes the same patients or series on any engine."""
 
@@ -33,6 +38,9 @@ class Sample(Model):
     )
     series: int | None = Field(None, ge=1, description="This many series.")
     seed: int = Field(0, ge=0, description="Another seed takes others.")
+    per: Stratum | None = Field(
+        None, description="So many of every value of this column, as `collection_id`."
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -138,6 +146,10 @@ class CohortSpec(SeriesFilters, SegmentFilters):
     )
     exclude: Exclude = Exclude()
     sample: Sample | None = None
+    split: dict[Name, Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=dict,
+        description="Parts and shares, as `{train: 0.8, test: 0.2}`; a patient is in one part.",
+    )
     output: Output = Field(default_factory=Output)
     source: Source = Source()
 
@@ -153,6 +165,8 @@ class CohortSpec(SeriesFilters, SegmentFilters):
             raise ValueError(
                 f"laterality {list(self.laterality)} contradicts the side of every code in structures"
             )
+        if self.split and abs(sum(self.split.values()) - 1) > 1e-6:
+            raise ValueError(f"split: the shares add up to {sum(self.split.values()):g}, not 1")
         if self.source.idc is False and self.idc_version != "latest":
             raise ValueError("idc_version is pinned, but source.idc is false")
         if self.source.idc is False and self.analysis_results:

@@ -19,6 +19,7 @@ from segtools.select.engines.base import Result, check_columns
 from segtools.select.engines.sources import Sources
 from segtools.select.filters import CONCEPTS, OF_SERIES_INDEX, Code, filters
 from segtools.select.known_names import KnownNames, given_filters, plain_value
+from segtools.select.split import with_split
 from segtools.select.sql.library import Library, Query, load_query
 from segtools.select.sql.statement import CHOSEN
 
@@ -165,7 +166,7 @@ class _Run:
         count = pc.sum(rows["matching_segments"]).as_py() if facts.has_segments else None
         labels = self.labels(session)
         return Selection(
-            series=_as(schema.SELECTION, rows.drop_columns("matching_segments")),
+            series=_as(schema.SELECTION, with_split(rows.drop_columns("matching_segments"), spec.split)),
             objects=_as(schema.OBJECTS, objects),
             segments=segments,
             segment_count=count,
@@ -208,6 +209,7 @@ class _Run:
             values["sample_patients"] = spec.sample.patients or 0
             values["sample_series"] = spec.sample.series or 0
             values["sample_seed"] = spec.sample.seed
+            values["sample_per"] = spec.sample.per or ""
         if facts.idc_version is not None:
             values["idc_version"] = facts.idc_version
         values |= self.concept_values(session)
