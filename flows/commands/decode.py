@@ -194,7 +194,7 @@ def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise MissingError("not-found", f"There is no file {path}.", path=str(path))
     if not path.is_file():  # a pipe or a device has no end
-        raise UsageError("settings-invalid", f"{path} is no file, but a pipe, a socket or a device.")
+        raise UsageError("settings-invalid", f"{path} is not a file, but a pipe, a socket or a device.")
     return [path]
 
 
@@ -213,7 +213,9 @@ def _result(file: Path, done: SingleFile) -> dict[str, Any]:
 def _show(file: Path, done: SingleFile) -> None:
     grid = done.volume.grid
     size = "×".join(str(n) for n in reversed(grid.shape))
-    spacing = " × ".join(f"{mm:.4g}" for mm in grid.spacing_mm)
+    unknown = {"pixel spacing": (0, 1), "slice spacing": (2,)}
+    hidden = {axis for name in grid.assumed for axis in unknown.get(name, ())}
+    spacing = " × ".join("?" if n in hidden else f"{mm:.4g}" for n, mm in enumerate(grid.spacing_mm))
     header = done.volume.header
     about = f"{header.segmentation_type}, {size} voxels of {spacing} mm, {header.frame_count} frames"
     name = f"{path_text(file)}, part {done.part}" if done.part else path_text(file)

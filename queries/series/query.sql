@@ -127,6 +127,13 @@ joined AS (
         ELSE wanted.SeriesInstanceUID
       END IN (SELECT holder FROM held)
     )
+    -- Without a sample or a limit they come along, so that a plan can name those that are left out.
+    AND (
+      @with_slides
+      OR (@sample_patients = 0 AND @sample_series = 0 AND @max_bytes = 0)
+      OR image.Modality IS NULL
+      OR image.Modality <> 'SM'
+    )
 ),
 sampled AS (
   SELECT *

@@ -155,10 +155,11 @@ def _read(dataset: Dataset, relative: str, row: Row) -> tuple[npt.NDArray[Any] |
     try:
         stored, affine = parse(path)
     except (ValueError, OSError, EOFError, zlib.error, struct.error) as error:
-        message = f"{relative} is no readable NIfTI ({error})."
+        message = f"{relative} is not a valid NIfTI file ({error})."
         return None, [finding("file-altered", message, scope="instance")]
     found = []
-    expected = np.array(row["affine_ras_mm"]).reshape(4, 4)
+    # Without an affine in the table, the file's stands for nothing: an instance without a place in space.
+    expected = _affine_of(row, affine)
     # NIfTI-1 keeps the affine as float32.
     if not np.allclose(affine, expected[:3], rtol=1e-6, atol=1e-5 * max(1.0, np.abs(expected).max() / 100)):
         message = f"{relative} has another affine than the table."
@@ -172,6 +173,14 @@ def _read(dataset: Dataset, relative: str, row: Row) -> tuple[npt.NDArray[Any] |
         )
         return None, found
     return stored, found
+
+
+def _affine_of(row: Row, stored: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(4, 4) float64, mm: a row's affine; where it has none, the one stored."""
+    stated = row["affine_ras_mm"]
+    if stated is None:
+        return np.vstack([np.asarray(stored, np.float64)[:3], [0, 0, 0, 1]])
+    return np.array(stated, np.float64).reshape(4, 4)
 
 
 def _labels(rows: list[Row], stored: dict[str, npt.NDArray[Any]]) -> Iterator[Finding]:

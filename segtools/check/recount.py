@@ -81,32 +81,41 @@ def differences(row: Mapping[str, Any], measured: Mapping[str, Any] | None) -> I
 def _columns(row: Mapping[str, Any], measured: Mapping[str, Any] | None) -> dict[str, Any]:
     box = [f"bbox_{end}_{axis}" for axis in "ijk" for end in ("min", "max")]
     centroid = [f"centroid_{axis}_mm" for axis in "ras"]
-    affine = np.array(row["affine_ras_mm"], np.float64).reshape(4, 4)
-    spacing = dict(
-        zip(
-            (f"spacing_{axis}_mm" for axis in "ijk"),
-            np.linalg.norm(affine[:3, :3], axis=0).tolist(),
-            strict=True,
-        )
-    )
     if measured is None:
         return {
             **dict.fromkeys((*box, *centroid, "largest_component_fraction")),
             **dict.fromkeys(("voxel_count", "slice_count", "component_count", "overlap_voxel_count"), 0),
             "volume_ml": 0.0,
             "touches_border": False,
-            **spacing,
+            **_spacing(row),
         }
+    own = {name: value for name, value in measured.items() if name not in ("mean_ijk", "fraction_sum")}
+    if row["affine_ras_mm"] is None:  # part of it is unknown: what is known of it cannot be counted again
+        unknown = {"volume_ml": None} if None in _spacings(row) else {}
+        return {**own, **unknown}
+    affine = np.array(row["affine_ras_mm"], np.float64).reshape(4, 4)
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     amount = measured.get("fraction_sum", measured["voxel_count"])
     position = (affine @ np.array([*measured["mean_ijk"], 1.0]))[:3].tolist()
-    own = {name: value for name, value in measured.items() if name not in ("mean_ijk", "fraction_sum")}
     return {
         **own,
         **dict(zip(centroid, position, strict=True)),
         "volume_ml": amount * voxel_ml,
-        **spacing,
+        **_spacing(row),
     }
+
+
+def _spacings(row: Mapping[str, Any]) -> list[float | None]:
+    return [row[f"spacing_{axis}_mm"] for axis in "ijk"]
+
+
+def _spacing(row: Mapping[str, Any]) -> dict[str, float]:
+    """Spacing columns by the row's affine; none where it has no affine."""
+    if row["affine_ras_mm"] is None:
+        return {}
+    affine = np.array(row["affine_ras_mm"], np.float64).reshape(4, 4)
+    lengths = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    return {f"spacing_{axis}_mm": length for axis, length in zip("ijk", lengths, strict=True)}
 
 
 def _measures(kji: npt.NDArray[np.intp], shape: Sequence[int]) -> dict[str, Any]:

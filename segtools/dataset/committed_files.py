@@ -34,6 +34,7 @@ class CommittedFiles:
 
     def __init__(self, root: Path, origin: Bucket | None, manifest: Mapping[str, Any] | None) -> None:
         self.root, self.origin = root, origin
+        self._merged_first = manifest is not None
         self.manifest: dict[str, Any] = (
             dict(manifest) if manifest is not None else committed_manifest(self.here(MANIFEST), self.name)
         )
@@ -79,7 +80,7 @@ class CommittedFiles:
         DatasetError
             ``dataset-invalid``: it is gone.
         """
-        path = find(self.root, relative)
+        path = find(self.root, relative, merged_first=self._merged_first)
         if path is None and self.origin is not None:
             brought = (self._brought(key, relative) for key in places(relative))
             path = next((there for there in brought if there), None)
@@ -115,7 +116,7 @@ class CommittedFiles:
     def _verify_page(self, entry: Mapping[str, Any], there: dict[str, int]) -> None:
         """Compare one page; `there` is the listing of a bucket, made anew where a commit outran it."""
         size = None
-        if path := find(self.root, entry["path"]):
+        if path := find(self.root, entry["path"], merged_first=self._merged_first):
             size = path.stat().st_size
         elif self.origin is not None:
             for _ in range(2):

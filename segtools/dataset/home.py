@@ -151,6 +151,10 @@ class Claim(View):
         waiting = known_series(self.layout, None)
         return {uid: item for uid, item in known.items() if uid in waiting or uid not in self.base.redo}
 
+    def open(self) -> Dataset:
+        """The committed dataset without its damaged pages, for reading; only where there is one."""
+        return self._place.dataset(self.base.manifest)
+
     def merge(self, cohort: transaction.Cohort) -> transaction.Candidate:
         """The next state, from what is committed and what anybody has staged; not public yet.
 

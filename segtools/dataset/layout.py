@@ -27,9 +27,13 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from segtools.dataset.pages import STAGED_PAGES
-from segtools.files import component
+from segtools.files import TEMPORARY_PREFIX, component
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+
+_VOLUME_DEPTH = 4
+"""``volumes/<collection>/<PatientID>/<SeriesInstanceUID>``"""
+_VOLUME_FILE = re.compile(r"_(dseg|mask|probseg)\.(nii\.gz|json|tsv)\Z")
 
 VolumeKind = Literal["dseg", "mask", "probseg"]
 
@@ -76,6 +80,14 @@ def volume_name(
     if label is not None:
         entities.append(f"label-{label:02d}")
     return "_".join([*entities, f"{kind}.nii.gz"])
+
+
+def is_volume_file(relative: str) -> bool:
+    """Whether a relative path is one that a run may have written below volumes/, or begun to write."""
+    *folders, name = relative.split("/")
+    return len(folders) == _VOLUME_DEPTH and bool(
+        _VOLUME_FILE.search(name) or name.startswith(TEMPORARY_PREFIX)
+    )
 
 
 def _stem(sop_instance_uid: str, revision: str | None) -> list[str]:

@@ -73,10 +73,15 @@ def places(relative: str) -> tuple[str, ...]:
     return relative, str(PurePosixPath(REPLACED_PAGES, rest)), str(PurePosixPath(STAGED_PAGES, rest))
 
 
-def find(root: Path, relative: str) -> Path | None:
-    """The page `relative` of the dataset in `root`, wherever it lies; None if it is not there."""
+def find(root: Path, relative: str, *, merged_first: bool = False) -> Path | None:
+    """The page `relative` of the dataset in `root`, wherever it lies; None if it is not there.
+
+    With `merged_first`, a page that waits for the commit counts more than one of the same name that was
+    committed: that one may be damaged, and the other its replacement.
+    """
+    order = slice(None, None, -1 if merged_first else 1)
     for _ in range(_LOOKS):
-        for place in places(relative):
+        for place in places(relative)[order]:
             if (path := root / place).is_file():
                 return path
     return None

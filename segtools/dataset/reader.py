@@ -357,7 +357,8 @@ class Dataset:
         paths = dict(sorted(zip(rows["layer"].to_pylist(), rows["volume_path"].to_pylist(), strict=True)))
         if not paths or None in paths.values():
             raise _no_volume(uid)
-        layers = tuple(self._image(path).array for path in paths.values())
+        images = [self._image(path) for path in paths.values()]
+        layers = tuple(image.array for image in images)
         if labels == "cohort":
             table = np.zeros(1 + max(int(layer.max(initial=0)) for layer in layers), np.int32)
             for row in rows.select(["segment_number", "label_index"]).to_pylist():
@@ -366,7 +367,9 @@ class Dataset:
             layers = tuple(table[layer] for layer in layers)
         else:
             layers = tuple(layer.copy() for layer in layers)  # the caller's own, to write into
-        affine = np.array(rows["affine_ras_mm"][0].as_py(), np.float64).reshape(4, 4)
+        stated = rows["affine_ras_mm"][0].as_py()
+        # Null where part of it is unknown: the file's own then stands in for it.
+        affine = images[0].affine_ras_mm if stated is None else np.array(stated, np.float64).reshape(4, 4)
         return Volume(layers, affine, rows)
 
     def _mask(self, row: Row) -> npt.NDArray[np.bool_]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segtools.bounded_json import load_json
-from segtools.dataset.layout import Layout
+from segtools.dataset.layout import Layout, is_volume_file
 from segtools.dataset.pages import REPLACED_PAGES, entries, find
 from segtools.dataset.run_record import STAMP, utc_stamp
 from segtools.dataset.stage import staged
@@ -128,9 +128,9 @@ def _pages(manifests: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def _strays(place: Place, manifests: Iterable[Mapping[str, Any]], merged: Collection[str]) -> list[str]:
-    """Files below volumes/ that neither a kept commit names nor a part that waits."""
+    """Volumes and sidecars that neither a kept commit names nor a part that waits."""
     layout = place.layout
-    there = set(place.list(f"{layout.relative(layout.volumes)}/"))
+    there = set(filter(is_volume_file, place.list(f"{layout.relative(layout.volumes)}/")))
     pages = {entry["path"] for manifest in manifests for entry in entries(manifest, FILES.name)}
     for page in sorted(pages):
         path = place.bring(page) if find(layout.root, page) is None else find(layout.root, page)

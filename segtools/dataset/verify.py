@@ -76,7 +76,7 @@ def read_manifest(content: bytes | None, name: str) -> dict[str, Any] | None:
         ) from error
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if not isinstance(version, int):
-        raise DatasetError("dataset-invalid", f"{path} is no dataset description.", hint=hint, path=path)
+        raise DatasetError("dataset-invalid", f"{path} does not describe a dataset.", hint=hint, path=path)
     if version != FORMAT_VERSION:
         what = "a newer" if version > FORMAT_VERSION else "an older"
         todo = "Update this program" if version > FORMAT_VERSION else "Make the dataset anew"
@@ -135,7 +135,10 @@ def _healthy(layout: Layout, manifest: dict[str, Any]) -> tuple[dict[str, Any], 
     verdicts: dict[str, bool] = {}
     for table in DATASET_TABLES:
         for entry in entries(manifest, table.name):
-            verdicts[entry["path"]] = _is_whole(layout, entry) or _is_empty_again(layout, table, entry)
+            is_whole = _is_whole(layout, entry)
+            if not is_whole and (is_whole := _is_empty_again(layout, table, entry)):
+                _log.warning("%s, which has no rows, is made again", entry["path"])
+            verdicts[entry["path"]] = is_whole
     damaged = [path for path, is_whole in verdicts.items() if not is_whole]
     if not damaged:
         return manifest, []
@@ -143,9 +146,10 @@ def _healthy(layout: Layout, manifest: dict[str, Any]) -> tuple[dict[str, Any], 
     count = min(map(len, pages.values()))
     good = [number for number in range(count) if all(verdicts[own[number]["path"]] for own in pages.values())]
     tables = {}
-    for name, own in pages.items():
-        files = [own[number] for number in good]
-        tables[name] = {"rows": sum(entry["rows"] for entry in files), "files": files}
+    for table in DATASET_TABLES:
+        files = [pages[table.name][number] for number in good]
+        files = files or [write_page(layout, table, table.empty())]  # a table has at least one file
+        tables[table.name] = {"rows": sum(entry["rows"] for entry in files), "files": files}
     checks = [entry for entry in manifest["tables"][FINDINGS.name]["files"] if entry.get("origin") == CHECKS]
     if checks and all(verdicts[entry["path"]] for entry in checks):
         tables[FINDINGS.name]["files"] += checks

@@ -31,12 +31,14 @@ class SegmentMeasure:
         SegmentNumber.
     voxel_count : int
         Voxels that are set; of a FRACTIONAL segment, voxels whose fraction is not 0.
-    volume_ml : float
-        Of the voxels; of a FRACTIONAL segment, weighted by the fractions.
+    volume_ml : float or None
+        Of the voxels; of a FRACTIONAL segment, weighted by the fractions. None where a spacing is
+        assumed (`Grid.assumed`) and there are voxels.
     bbox_ijk : (6,) tuple of int or None
         Inclusive: min i, max i, min j, max j, min k, max k. None where there are no voxels.
     centroid_ras_mm : (3,) tuple of float or None, mm
-        Mean of the voxel centres in RAS+; fractions do not weigh.
+        Mean of the voxel centres in RAS+; fractions do not weigh. None where there are no voxels, or
+        the place or the pixel spacing is assumed.
     slice_count : int
         Slices (k) with at least one voxel.
     component_count : int
@@ -51,7 +53,7 @@ class SegmentMeasure:
 
     number: int
     voxel_count: int
-    volume_ml: float
+    volume_ml: float | None
     bbox_ijk: tuple[int, int, int, int, int, int] | None
     centroid_ras_mm: tuple[float, float, float] | None
     slice_count: int
@@ -99,12 +101,14 @@ def _segment_measure(
         box[2 * axis] == 0 or box[2 * axis + 1] == size - 1 for axis, size in enumerate(reversed(grid.shape))
     )
     r, a, s = (float(v) for v in (grid.affine_ras @ np.array([*shape.mean_ijk, 1.0]))[:3])
+    if volume_ml is None:
+        volume_ml = shape.voxel_count * grid.voxel_volume_ml
     return SegmentMeasure(
         number=number,
         voxel_count=shape.voxel_count,
-        volume_ml=shape.voxel_count * grid.voxel_volume_ml if volume_ml is None else volume_ml,
+        volume_ml=volume_ml if grid.has_spacing else None,
         bbox_ijk=box,
-        centroid_ras_mm=(r, a, s),
+        centroid_ras_mm=(r, a, s) if grid.has_place else None,
         slice_count=shape.slice_count,
         component_count=shape.component_count,
         largest_component_fraction=shape.largest_component / shape.voxel_count,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from segtools.finding import Finding
 
+Assumed = Literal["place", "pixel spacing", "slice spacing"]
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """The one place where DICOM's LPS+ becomes NIfTI's RAS+ (left-multiply)."""
 
@@ -68,10 +69,14 @@ class Grid:
         Voxels along (k, j, i) = (slice, row, column).
     affine_lps : (4, 4) float64 ndarray, mm
         Maps (i, j, k, 1) to the voxel centre in LPS+.
+    assumed : frozenset of {"place", "pixel spacing", "slice spacing"}
+        What no attribute says, so that the affine holds 1 mm or the origin in its stead (findings
+        ``spacing-assumed``, ``no-spatial-information``). No measure is made from it.
     """
 
     shape: tuple[int, int, int]
     affine_lps: npt.NDArray[np.float64]
+    assumed: frozenset[Assumed] = frozenset()
 
     @cached_property
     def affine_ras(self) -> npt.NDArray[np.float64]:
@@ -84,9 +89,19 @@ class Grid:
         i, j, k = (float(v) for v in np.linalg.norm(self.affine_lps[:3, :3], axis=0))
         return i, j, k
 
+    @property
+    def has_spacing(self) -> bool:
+        """Whether the distances of voxels along all axes are known: else nothing has a volume."""
+        return not self.assumed & {"pixel spacing", "slice spacing"}
+
+    @property
+    def has_place(self) -> bool:
+        """Whether the positions of voxels within the slices are known: else nothing has a centroid."""
+        return not self.assumed & {"place", "pixel spacing"}
+
     @cached_property
     def voxel_volume_ml(self) -> float:
-        """Volume of one voxel, ml."""
+        """Volume of one voxel by the affine, ml; means nothing unless `has_spacing`."""
         return float(abs(np.linalg.det(self.affine_lps[:3, :3]))) / 1000.0
 
 

@@ -218,14 +218,37 @@ def _affine(header: dict[str, Any]) -> npt.NDArray[np.float64]:
     return affine
 
 
+HALF_TURN = 1e-7
+"""Where 1 - b² - c² - d² is less, a is 0 (nifti1_io.c, `nifti_quatern_to_mat44`).
+
+Three float32 of a half turn square to 1 with an error of some 6e-8: taken for a², that would turn the
+volume by 5e-4 rad, an eighth of a voxel at the far end of 512.
+"""
+
+
 def quaternion_affine(
-    quatern: npt.NDArray[Any], pixdim: npt.NDArray[Any], qoffset: npt.NDArray[Any]
+    quatern: npt.NDArray[Any],
+    pixdim: npt.NDArray[Any],
+    qoffset: npt.NDArray[Any],
+    half_turn: float = HALF_TURN,
 ) -> npt.NDArray[np.float64]:
-    """(4, 4) float64, mm: the qform (nifti1.h, method 2) of a unit quaternion's b, c, d."""
+    """(4, 4) float64, mm: the qform (nifti1.h, method 2) of a unit quaternion's b, c, d.
+
+    Parameters
+    ----------
+    quatern, pixdim, qoffset : ndarray
+        As in the header.
+    half_turn : float
+        Bound of a² below which it is 0 and b, c, d are made a unit vector.
+    """
     import numpy as np
 
     b, c, d = (float(part) for part in quatern)
-    a = math.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
+    vector = b * b + c * c + d * d
+    a = math.sqrt(max(0.0, 1.0 - vector))
+    if 1.0 - vector < half_turn:
+        a, length = 0.0, math.sqrt(vector)
+        b, c, d = b / length, c / length, d / length
     rotation = np.array(
         [
             [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
@@ -241,4 +264,4 @@ def quaternion_affine(
 
 
 def _invalid(path: Path, what: str) -> DatasetError:
-    return DatasetError("dataset-invalid", f"{path.name} is no readable NIfTI: {what}.", path=str(path))
+    return DatasetError("dataset-invalid", f"{path.name} is not a valid NIfTI file: {what}.", path=str(path))

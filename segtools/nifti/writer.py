@@ -7,6 +7,7 @@ deterministic: the gzip header carries no time and no name.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from isal import isal_zlib
 from segtools.files import replacing
 from segtools.nifti.reader import (
     DATATYPES,
+    HALF_TURN,
     INTENT_LABEL,
     NIFTI1,
     NIFTI2,
@@ -24,6 +26,7 @@ from segtools.nifti.reader import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -32,6 +35,8 @@ _MAX_NIFTI1_DIM = 32767
 _CODES = {np.dtype(name): code for code, name in DATATYPES.items()}
 _GZIP = 31
 _CHUNK = 1 << 24
+_HALF_TURNS = (HALF_TURN, 3 * float(np.finfo(np.float32).eps))
+"""Bounds of a² below which readers take it for 0: nifti1_io.c and ITK, nibabel."""
 _QFORM_TOLERANCE_VOXELS = 0.05
 """A corner that the float32 quaternion misplaces by more is left to the sform alone."""
 
@@ -129,15 +134,60 @@ def _orient(record: npt.NDArray[np.void], shape: tuple[int, ...], affine: npt.ND
     record["pixdim"] = [qfac, *spacing, 1, 1, 1, 1]
     record["sform_code"] = SCANNER
     record["srow"] = affine[:3]
-    record["quatern"] = _quaternion(affine[:3, :3] / spacing * (1, 1, qfac))
     record["qoffset"] = affine[:3, 3]
-    stored = quaternion_affine(record["quatern"], record["pixdim"], record["qoffset"])
     corners = np.array(np.meshgrid(*((0, size - 1) for size in reversed(shape)))).reshape(3, -1)
-    miss = np.linalg.norm((stored - affine)[:3, :3] @ corners, axis=0).max()
-    if miss <= _QFORM_TOLERANCE_VOXELS * spacing.min():
-        record["qform_code"] = SCANNER
-    else:  # sheared, or an angle float32 cannot hold: the sform speaks alone
-        record["quatern"] = record["qoffset"] = 0
+    most = _QFORM_TOLERANCE_VOXELS * spacing.min()
+    for quatern in _stored(_quaternion(affine[:3, :3] / spacing * (1, 1, qfac)), record["quatern"].dtype):
+        record["quatern"] = quatern
+        if _miss(record, affine, corners) <= most:
+            record["qform_code"] = SCANNER
+            return
+    record["quatern"] = record["qoffset"] = (
+        0  # sheared, or an angle float32 cannot hold: the sform speaks alone
+    )
+
+
+def _miss(
+    record: npt.NDArray[np.void], affine: npt.NDArray[np.float64], corners: npt.NDArray[np.intp]
+) -> float:
+    """Distance by which readers misplace the worst corner by the quaternion, mm."""
+    return max(
+        float(
+            np.linalg.norm(
+                (
+                    quaternion_affine(record["quatern"], record["pixdim"], record["qoffset"], half_turn)
+                    - affine
+                )[:3, :3]
+                @ corners,
+                axis=0,
+            ).max()
+        )
+        for half_turn in _HALF_TURNS
+    )
+
+
+def _stored(vector: tuple[float, float, float], dtype: np.dtype[Any]) -> Iterator[npt.NDArray[np.floating]]:
+    """b, c, d as the header's numbers: rounded, then with neighbours that keep a² better.
+
+    a is what is left of 1, so the rounding of the three decides about it: near a half turn, where a² is a
+    few 1e-7, one step of 6e-8 in the largest of them is a tenth of it.
+    """
+    nearest = np.array(vector, dtype)
+    yield nearest
+    rest = 1.0 - float(np.dot(vector, vector))
+    around = [
+        np.array(
+            [
+                np.nextafter(part, dtype.type(np.sign(step)) * 2) if step else part
+                for part, step in zip(nearest, steps, strict=True)
+            ],
+            dtype,
+        )
+        for steps in itertools.product((-1, 0, 1), repeat=3)
+    ]
+    yield from sorted(
+        around, key=lambda each: abs(1.0 - float(np.dot(each.astype(float), each.astype(float))) - rest)
+    )
 
 
 def _quaternion(rotation: npt.NDArray[np.float64]) -> tuple[float, float, float]:

@@ -223,7 +223,7 @@ class CohortRun:
             ``deletion-not-confirmed``, ``download-not-confirmed``.
         """
         selection, known = self._selected(), self.claim.known()
-        if self.claim.manifest() is not None:
+        if self.claim.base.manifest is not None:
             with self.claim.open() as dataset:
                 uids = selection.series["seg_series_uid"].to_pylist()
                 self.config.consent.deletion(dataset, self.cohort_text, frozenset(uids))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from segtools.dataset.stage import StoredFile
     from segtools.decode.measure import SegmentMeasure
-    from segtools.decode.volume import SegHeader, Segment, SegVolume
+    from segtools.decode.volume import Grid, SegHeader, Segment, SegVolume
     from segtools.errors import SegtoolsError
     from segtools.finding import Finding
     from segtools.series import SelectedSeries
@@ -81,12 +81,12 @@ def segment_row(
 
 def grid_and_measures(volume: SegVolume, measure: SegmentMeasure) -> dict[str, Any]:
     """The grid and measure columns of a segment."""
-    size_k, size_j, size_i = volume.grid.shape
-    spacing = volume.grid.spacing_mm
+    grid = volume.grid
+    size_k, size_j, size_i = grid.shape
     row: dict[str, Any] = {
         **{f"size_{axis}": size for axis, size in zip("ijk", (size_i, size_j, size_k), strict=True)},
-        **{f"spacing_{axis}_mm": value for axis, value in zip("ijk", spacing, strict=True)},
-        "affine_ras_mm": volume.grid.affine_ras.ravel().tolist(),
+        **_spacing(grid),
+        "affine_ras_mm": None if grid.assumed else grid.affine_ras.ravel().tolist(),
         "is_regular": True,
         "voxel_count": measure.voxel_count,
         "volume_ml": measure.volume_ml,
@@ -102,6 +102,16 @@ def grid_and_measures(volume: SegVolume, measure: SegmentMeasure) -> dict[str, A
     if measure.centroid_ras_mm is not None:
         row |= {f"centroid_{axis}_mm": c for axis, c in zip("ras", measure.centroid_ras_mm, strict=True)}
     return row
+
+
+def _spacing(grid: Grid) -> dict[str, float | None]:
+    """Spacing columns; null where it is assumed."""
+    unknown = {"pixel spacing": "ij", "slice spacing": "k"}
+    null = {axis for name in grid.assumed for axis in unknown.get(name, "")}
+    return {
+        f"spacing_{axis}_mm": None if axis in null else value
+        for axis, value in zip("ijk", grid.spacing_mm, strict=True)
+    }
 
 
 def failed_rows(

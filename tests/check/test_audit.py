@@ -146,7 +146,7 @@ def test_an_unreadable_volume(dataset_of, damage):
     else:
         path.write_bytes(b"not gzip")
     found = [row for row in findings(layout) if row["rule"] == "file-altered"]
-    assert any("no readable NIfTI" in row["message"] for row in found)
+    assert any("not a valid NIfTI" in row["message"] for row in found)
 
 
 def test_a_missing_volume(dataset_of):
@@ -326,3 +326,35 @@ def test_a_table_without_its_rows(dataset_of, table):
     layout = dataset_of()
     tamper(layout, table, lambda t: t.slice(0, 0))
     assert "count-mismatch" in rules(layout)
+
+
+@pytest.mark.parametrize(
+    ("assumed", "null"),
+    [
+        ({"slice spacing"}, {"spacing_k_mm", "volume_ml"}),
+        ({"place"}, {"centroid_r_mm", "centroid_a_mm", "centroid_s_mm"}),
+        (
+            {"place", "pixel spacing", "slice spacing"},
+            {"spacing_i_mm", "spacing_j_mm", "spacing_k_mm", "volume_ml"}
+            | {"centroid_r_mm", "centroid_a_mm", "centroid_s_mm"},
+        ),
+    ],
+    ids=lambda value: "-".join(sorted(value)).replace(" ", "_")[:30],
+)
+def test_geometry_that_nobody_stated_is_null_and_agrees(dataset_of, assumed, null):
+    layout = dataset_of(assumed=frozenset(assumed))
+    with segtools.open(layout.root) as dataset:
+        row = dataset.segments("voxel_count > 0").to_pylist()[0]
+        assert dataset.volume(row).affine_ras_mm.shape == (4, 4)  # the file's own
+    columns = [name for name in row if name.startswith(("spacing_", "centroid_", "volume_ml"))]
+    assert {name for name in columns if row[name] is None} == null
+    assert row["affine_ras_mm"] is None
+    assert rules(layout) == []
+
+
+def test_a_measure_of_what_nobody_stated_is_noticed(dataset_of):
+    layout = dataset_of(assumed=frozenset({"slice spacing"}))
+
+    tamper(layout, "segments", setting("volume_ml", lambda values: [1.0] * len(values)))
+    found = [row for row in findings(layout) if row["rule"] == "count-mismatch"]
+    assert {column_of(row) for row in found} == {"volume_ml"}

@@ -134,6 +134,8 @@ def run(data: bytes, folder: Path, tally: Tally) -> None:
             end("done")
         except SegError as error:
             end(error.code)
+            if error.code == "verify-mismatch":
+                _kept(data, "mismatch-")
         begin("measure")
         measures = measure(volume)
         end("done")
@@ -171,8 +173,14 @@ def _broke(data: bytes, stage: str, error: Exception, tally: Tally) -> None:
     tally.broken.append(
         {"stage": stage, "error": f"{type(error).__name__}: {error}"[:200], "at": where, "id": name}
     )
+
+
+def _kept(data: bytes, kind: str = "") -> str:
+    """Keep an input to look at, if there is a folder; give its name."""
+    name = f"{kind}{hashlib.sha256(data).hexdigest()[:12]}"
     if _KEEP is not None:
         (_KEEP / f"{name}.dcm").write_bytes(data)
+    return name
 
 
 _KEEP: Path | None = None

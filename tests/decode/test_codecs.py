@@ -367,6 +367,16 @@ def test_rle_that_decodes_to_more():
     assert refused(encoders.rle_frame([b"\x81\7" * 1000]), (1, 50, 50), 8, RLE).code == "codec-failed"
 
 
+@pytest.mark.parametrize("bits", [1, 8])
+def test_rle_runs_that_end_behind_their_segment(bits):
+    """With bits, what could not be read as bytes was taken for packed bits: another mask, no error."""
+    segment = bytes.fromhex("0001 fd00 fe01 35 0001ff000001ff0000")  # 35: 54 bytes as they are, 9 are there
+    frame = encoders.rle_frame([segment])
+    assert refused(frame, (1, 3, 5), bits, RLE).code == "codec-failed"
+    with pytest.raises(CorruptSegError):
+        CODECS[RLE].second(frame, 3, 5, bits)
+
+
 @pytest.mark.parametrize(
     ("bits", "header"),
     [

@@ -1,14 +1,16 @@
-"""Edge cases E105 to E107: positions far apart, frames that share one, and places that nobody states."""
+"""Edge cases E105, E106 and E112: positions far apart, frames that share one, and places that nobody states."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from segtools.decode.measure import measure
 from tests.factories import seg as S
 from tests.factories.case import Answer, Case, answer, bad, good, labelled, masks
 from tests.factories.seg import UID, Frame, SegFactory
@@ -19,7 +21,7 @@ Mark = Callable[[Dataset, int, int], None]
 
 def place_cases() -> list[Case]:
     """All of them."""
-    return [*_far_apart(), *_one_position()]
+    return [*_far_apart(), *_one_position(), *_made_up()]
 
 
 def _far_apart() -> list[Case]:
@@ -201,3 +203,66 @@ def _one_position() -> list[Case]:
             parts=map_parts,
         ),
     ]
+
+
+def _made_up() -> list[Case]:
+    of = masks((1, 7, 9), numbers=(1,))
+    seg = SegFactory.of_masks(of)
+    nowhere = {"position": "absent", "orientation": "absent"}
+    mammogram = seg.but(places=nowhere, thickness=None, between=None)
+    bare = seg.but(places={**nowhere, "measures": "absent"})
+
+    def case(id: str, title: str, seg: SegFactory, code: str, measured: tuple[bool, bool]) -> Case:
+        where = answer(seg, of) if code == "spacing-assumed" else Answer(of, None)
+        return Case(
+            id,
+            title,
+            seg.build,
+            where,
+            findings=frozenset({code}),
+            check=_measures(*measured),
+            tolerance_mm=10,
+        )
+
+    return [
+        case(
+            "E112", "a plane without position or depth", mammogram, "no-spatial-information", (False, False)
+        ),
+        case(
+            "E112:bare",
+            "a plane without position, spacing or depth",
+            bare,
+            "no-spatial-information",
+            (False, False),
+        ),
+        case(
+            "E112:depth",
+            "a plane without position, with spacing and depth",
+            seg.but(places=nowhere),
+            "no-spatial-information",
+            (True, False),
+        ),
+        case(
+            "E112:slice",
+            "a slice with a position, without depth",
+            seg.but(thickness=None, between=None),
+            "spacing-assumed",
+            (False, True),
+        ),
+    ]
+
+
+def _measures(has_volume: bool, has_centroid: bool) -> Callable[[Any], None]:
+    """Which measures there are: none is made from what is assumed."""
+
+    def check(volume: Any) -> None:
+        (found,) = measure(volume)
+        assert found.voxel_count == int(volume.mask(1).sum()) > 0
+        assert (found.volume_ml is not None, found.centroid_ras_mm is not None) == (has_volume, has_centroid)
+        (named,) = (f for f in volume.findings if f.code in ("spacing-assumed", "no-spatial-information"))
+        assert ("volumes" in named.message, "centroids" in named.message) == (
+            not has_volume,
+            not has_centroid,
+        )
+
+    return check

@@ -20,7 +20,7 @@ from segtools.dataset.place import FolderPlace
 from segtools.dataset.stage import Stage, stage_rows
 from segtools.dataset.verify import verify
 from segtools.decode.measure import SegmentMeasure
-from segtools.decode.volume import Grid, SegHeader, Segment, SegVolume
+from segtools.decode.volume import Assumed, Grid, SegHeader, Segment, SegVolume
 from segtools.finding import Finding
 from segtools.schema import SELECTION
 from segtools.series import SelectedSeries
@@ -63,6 +63,7 @@ def make_volume(
     fractional: bool = False,
     seed: int = 0,
     findings: tuple[Finding, ...] = (),
+    assumed: frozenset[Assumed] = frozenset(),
 ) -> SegVolume:
     """Three segments on a small oblique grid: liver, left kidney, and one that is empty."""
     rng = np.random.default_rng(seed)
@@ -103,7 +104,7 @@ def make_volume(
         layers=() if fractional else maps,
         layer_of={} if fractional else {1: 0, 2: 1 if layers == 2 else 0, 3: 0},
         segments=segments,
-        grid=Grid(shape, affine),
+        grid=Grid(shape, affine, assumed),
         header=header,
         findings=findings,
         fractions=fractions if fractional else {},
@@ -121,18 +122,22 @@ def make_measures(volume: SegVolume) -> list[SegmentMeasure]:
             weight = volume.fractions[segment.number].sum() / volume.header.max_fractional_value
         box = centroid = share = None
         parts = 0
+        volume_ml = weight * volume.grid.voxel_volume_ml
+        if count and not volume.grid.has_spacing:
+            volume_ml = None
         if count:
             (k0, j0, i0), (k1, j1, i1) = where.min(0), where.max(0)
             box = tuple(int(v) for v in (i0, i1, j0, j1, k0, k1))
             k, j, i = where.mean(0)
-            centroid = tuple(float(v) for v in (volume.grid.affine_ras @ (i, j, k, 1))[:3])
+            if volume.grid.has_place:
+                centroid = tuple(float(v) for v in (volume.grid.affine_ras @ (i, j, k, 1))[:3])
             sizes = np.bincount(cc3d.connected_components(mask, connectivity=26).ravel())[1:]
             parts, share = len(sizes), float(sizes.max() / count)
         measures.append(
             SegmentMeasure(
                 number=segment.number,
                 voxel_count=count,
-                volume_ml=weight * volume.grid.voxel_volume_ml,
+                volume_ml=volume_ml,
                 bbox_ijk=box,
                 centroid_ras_mm=centroid,
                 slice_count=len(set(where[:, 0].tolist())),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -14,6 +16,7 @@ from flows.s3_endpoint import serve_folder
 from segtools.check import audit
 from segtools.dataset import bucket_lock
 from segtools.dataset.bucket_home import BucketHome
+from segtools.dataset.replaced import GRACE
 from segtools.errors import (
     DatasetError,
     EnvironmentProblem,
@@ -355,3 +358,88 @@ def test_nobody_gave_credentials():
     with pytest.raises(EnvironmentProblem, match="AWS_ACCESS_KEY_ID") as caught:
         Bucket("s3://outputs/x")._asked(ask)
     assert caught.value.code == "access-denied"
+
+
+def rows_and_masks(dataset):
+    rows = dataset.segments("volume_path IS NOT NULL").to_pylist()
+    return rows, [int(dataset.mask(row).sum()) for row in rows]
+
+
+def test_handles_read_their_own_state_to_the_end(place, gate, home):
+    """Opened before the commits, and asked for nothing until after them."""
+    complete(place.run(home, grace=GRACE))
+    with segtools.open(home.name, home.bucket.options) as silent:
+        with segtools.open(home.name, home.bucket.options) as asked:
+            rows, counts = rows_and_masks(asked)
+        for seed in (1, 2):
+            for number in (0, 1, 2):
+                place.series(number, seed=seed)
+            place.reindex()
+            complete(place.run(home, grace=GRACE))
+        assert rows_and_masks(silent) == (rows, counts)
+    with segtools.open(home.name, home.bucket.options) as new:
+        assert audit(new).to_pylist() == []
+        assert rows_and_masks(new)[0] != rows
+    assert list(stored(gate, home).glob("tables/.replaced/*/*.parquet"))
+    complete(place.run(home))  # nothing new, and no grace
+    assert not list(stored(gate, home).glob("tables/.replaced/*/*.parquet"))
+    complete(place.run(place.root / "fresh"))
+    assert content(stored(gate, home)) == content(place.root / "fresh")
+
+
+def test_opens_during_commits_are_never_refused(place, gate, home):
+    complete(place.run(home, grace=GRACE))
+    stop, problems, opens = threading.Event(), [], []
+
+    def read():
+        while not stop.is_set():
+            try:
+                with segtools.open(home.name, home.bucket.options) as dataset:
+                    rows, counts = rows_and_masks(dataset)
+                opens.append([row["voxel_count"] for row in rows] == counts)
+            except Exception as error:  # noqa: BLE001 - told by the main thread
+                problems.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for seed in (1, 2, 3):
+            for number in (0, 1, 2):
+                place.series(number, seed=seed)
+            place.reindex()
+            complete(place.run(home, grace=GRACE))
+    finally:
+        stop.set()
+        reader.join()
+    assert problems == []
+    assert len(opens) > 2
+    assert all(opens)
+
+
+@pytest.mark.parametrize("damage", ["lose", "flip", "cut"])
+@pytest.mark.parametrize("what", ["tables/segments/*.parquet", "volumes/**/*.nii.gz", "volumes/**/*.json"])
+def test_what_is_damaged_is_made_again(place, gate, home, damage, what):
+    complete(place.run(home))
+    before = content(stored(gate, home))
+    path = sorted(stored(gate, home).glob(what))[0]
+    key = path.relative_to(stored(gate, home)).as_posix()
+    found = bytearray(path.read_bytes())
+    found[len(found) // 2] ^= 1
+    if damage == "lose":
+        home.bucket.delete([key])
+    else:
+        time.sleep(1.1)  # S3 states times in whole seconds
+        home.bucket.put(key, bytes(found if damage == "flip" else found[:-5]))
+    run = place.run(home)
+    complete(run)
+    assert content(stored(gate, home)) == before
+    assert run.processed == (4 if what.startswith("tables") else 1)
+
+
+def test_a_newer_format_is_refused(place, gate, home):
+    home.bucket.put("dataset.json", b'{"format_version": 99}')
+    with pytest.raises(DatasetError) as caught:
+        complete(place.run(home))
+    assert caught.value.code == "dataset-incompatible"
+    assert home.bucket.get_bytes("dataset.json") == b'{"format_version": 99}'
+    assert home.holder() is None

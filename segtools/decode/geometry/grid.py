@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from segtools.decode.geometry.frame_table import FrameTable
+    from segtools.decode.volume import Assumed
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -68,6 +69,7 @@ class _Fit:
     origin: float
     spacing: float
     deviation: float
+    is_assumed: bool = False
 
     @property
     def slices(self) -> int:
@@ -120,9 +122,9 @@ def place(
     affine[:3, 3] = _exact(
         across * origin[0] + down * origin[1] + normal * fit.origin, table.position[np.argmin(along)]
     )
-    return Placement(
-        Grid((fit.slices, rows, columns), affine), fit.index[level_of_frame.reshape(-1)], tuple(findings)
-    )
+    assumed: frozenset[Assumed] = frozenset({"slice spacing"} if fit.is_assumed else ())
+    grid = Grid((fit.slices, rows, columns), affine, assumed)
+    return Placement(grid, fit.index[level_of_frame.reshape(-1)], tuple(findings))
 
 
 def place_nothing(rows: int, columns: int, grid: Grid | None) -> Placement:
@@ -133,10 +135,11 @@ def place_nothing(rows: int, columns: int, grid: Grid | None) -> Placement:
     finding = Finding(
         "no-spatial-information",
         "There is no frame to tell where the grid lies: one slice, identity orientation, origin 0 and "
-        "spacing 1 mm stand in, and mean nothing.",
+        "spacing 1 mm were used, and mean nothing.",
         tag="(0020,0032)",
     )
-    return Placement(Grid((1, rows, columns), np.eye(4)), nowhere, (finding,))
+    assumed: frozenset[Assumed] = frozenset({"place", "pixel spacing", "slice spacing"})
+    return Placement(Grid((1, rows, columns), np.eye(4), assumed), nowhere, (finding,))
 
 
 def orientation_groups(table: FrameTable) -> Ints:
@@ -167,17 +170,35 @@ def _without_positions(table: FrameTable, rows: int, columns: int) -> Placement:
             tag="(0020,0032)",
         )
     affine = np.eye(4)
-    note = "spacing 1 mm"
+    assumed: set[Assumed] = {"place"}
     if np.isfinite(table.pixel_spacing[0]).all():
         spacing = _pixel_spacing(table)
         affine[0, 0], affine[1, 1] = spacing[1], spacing[0]
-        note = f"spacing {spacing[0]:g} \\ {spacing[1]:g} mm"
+        in_plane = f"pixel spacing {spacing[0]:g} \\ {spacing[1]:g} mm"
+    else:
+        assumed.add("pixel spacing")
+        in_plane = "no pixel spacing"
+    depth = _stated(table.slice_spacing) or _stated(table.slice_thickness)
+    if depth is None:
+        assumed.add("slice spacing")
+    affine[2, 2] = depth or 1.0
     finding = Finding(
         "no-spatial-information",
-        f"The plane has no ImagePositionPatient (0020,0032): identity orientation, origin 0 and {note}.",
+        f"The plane has no ImagePositionPatient (0020,0032), {in_plane} and "
+        f"{f'a depth of {depth:g} mm' if depth else 'no depth'}: origin 0, identity orientation and 1 mm "
+        f"stand in for what is absent; {_not_measured(assumed)}.",
         tag="(0020,0032)",
     )
-    return Placement(Grid((1, rows, columns), affine), np.zeros(table.count, np.int64), (finding,))
+    grid = Grid((1, rows, columns), affine, frozenset(assumed))
+    return Placement(grid, np.zeros(table.count, np.int64), (finding,))
+
+
+def _not_measured(assumed: set[Assumed]) -> str:
+    """What is null for want of a geometry."""
+    volumes = bool(assumed & {"pixel spacing", "slice spacing"})
+    centroids = bool(assumed & {"place", "pixel spacing"})
+    measures = ["volumes"] * volumes + ["centroids"] * centroids
+    return f"{' and '.join(measures)} are not measured"
 
 
 def _axes(table: FrameTable, findings: list[Finding]) -> tuple[Floats, Floats, Floats]:
@@ -398,12 +419,18 @@ def _single_slice(table: FrameTable, levels: Floats, stated: float | None, findi
     thickness = _stated(table.slice_thickness)
     spacing = stated or thickness or 1.0
     if stated is None:  # the one case in which SliceThickness has a say
-        source = "SliceThickness (0018,0050)" if thickness else "neither attribute of spacing"
-        findings.append(
-            Finding("spacing-assumed", f"There is one slice; its extent of {spacing:g} mm is from {source}.")
+        message = (
+            f"There is one slice; its extent of {spacing:g} mm is from SliceThickness (0018,0050)."
+            if thickness
+            else "There is one slice, and neither SpacingBetweenSlices (0018,0088) nor SliceThickness "
+            "(0018,0050) tells its extent: 1 mm stands in, volumes are not measured."
         )
+        findings.append(Finding("spacing-assumed", message))
     middle = float(levels.mean())
-    return _Fit(np.zeros(len(levels), np.int64), middle, spacing, float(np.abs(levels - middle).max()))
+    deviation = float(np.abs(levels - middle).max())
+    return _Fit(
+        np.zeros(len(levels), np.int64), middle, spacing, deviation, stated is None and thickness is None
+    )
 
 
 def _describe(

@@ -18,11 +18,8 @@ from segtools.errors import CorruptSegError
 if TYPE_CHECKING:
     from segtools.decode.pixels.frames import PixelDescription, Stored
 
-_ONE_SEGMENT = (1).to_bytes(4, "little") + (64).to_bytes(4, "little") + bytes(56)
 _SLACK = 8
 """Bytes a segment may decode to beyond its frame: padding that looks like a literal run."""
-_EXPANSION = 16
-"""Times a frame that a segment's longest expansion may be, to be decoded in one go."""
 
 
 def starts_rle(head: bytes) -> bool:
@@ -64,21 +61,15 @@ def _segments(data: bytes, description: PixelDescription) -> list[bytes]:
 def _decode_segment(segment: bytes, size: int) -> Stored:
     if 64 * len(segment) < size:
         raise impossible(len(segment), size, "RLE", 64)
-    from rle.rle import decode_frame, decode_segment
+    if len(segment) > 2 * (size + _SLACK):  # a run of one voxel takes two bytes, no run takes more for each
+        raise failed(f"its RLE segment has {len(segment)} bytes for the {size} of a frame")
+    from rle.rle import decode_segment
 
     try:
-        if 64 * len(segment) <= _EXPANSION * size:
-            # What the segment can become is bounded, so it may be decoded before its length is known.
-            values: Stored = np.frombuffer(decode_segment(segment), np.uint8)
-            return _of_length(values, size)
-        values = np.frombuffer(decode_frame(_ONE_SEGMENT + segment, size, 8, "<"), np.uint8)
+        values: Stored = np.frombuffer(decode_segment(segment), np.uint8)
     except ValueError as error:
         raise failed(f"RLE: {error}") from error
-    try:
-        decode_frame(_ONE_SEGMENT + segment, size + _SLACK, 8, "<")
-    except ValueError:
-        return values
-    raise failed(f"its RLE segment decodes to more than the {size} bytes of a frame")
+    return _of_length(values, size)
 
 
 def _of_length(values: Stored, size: int) -> Stored:

@@ -77,6 +77,8 @@ def rle(data: bytes, rows: int, columns: int, bits: int) -> Values:
         high, low = (np.frombuffer(_whole(plane, pixels), np.uint8, pixels) for plane in planes)
         return high.astype(np.uint16) << 8 | low
     if bits == 1 and len(planes[0]) < pixels:
+        if len(planes[0]) >= -(-pixels // 8) + 8:
+            raise refused(f"an RLE segment makes {len(planes[0])} bytes, for {pixels} voxels")
         return wrapped(planes[0], rows, columns, 1)
     return np.frombuffer(_whole(planes[0], pixels), np.uint8, pixels)
 
@@ -89,6 +91,8 @@ def _unpacked(data: bytes, start: int, end: int, most: int) -> bytes:
     while start < end and len(out) < most:
         head = data[start]
         if head < 128:  # 02 0a 0b 0c: three bytes as they are
+            if start + 2 + head > end and start + 1 < end:  # a last 00 alone is padding
+                raise refused("an RLE run ends behind its segment")
             out += data[start + 1 : min(start + 2 + head, end)]
             start += 2 + head
         elif head > 128:  # fe 0a: 257 - 254 = 3 times 0a

@@ -112,7 +112,7 @@ def jpeg_lossless(data: bytes, rows: int, columns: int, bits: int) -> Values:
     if not 1 <= predictor <= 7 or not point < scan.precision <= max(bits, 8):
         raise refused(f"predictor {predictor}, {scan.precision} bits, point transform {point}")
     if scan.restart % columns:
-        raise refused(f"its restart interval of {scan.restart} is no whole number of lines")
+        raise refused(f"its restart interval of {scan.restart} is not a whole number of lines")
     codes = _codes(scan.tables.get(scan.selector >> 4, b""))
     out = np.zeros((rows, columns), np.uint16)
     step = scan.restart // columns or rows
@@ -123,6 +123,8 @@ def jpeg_lossless(data: bytes, rows: int, columns: int, bits: int) -> Values:
         text = _bits(pieces[number].replace(b"\xff\x00", b"\xff"))
         lines = out[top : min(top + step, rows)]
         _decode_strip(text, codes, lines, predictor, 1 << (scan.precision - point - 1))
+    if out.max() >> (scan.precision - point):
+        raise refused(f"a voxel is {out.max()}, of {scan.precision - point} bits")
     return (out << point).ravel()
 
 

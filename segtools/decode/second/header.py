@@ -112,7 +112,11 @@ def read_header(data: bytes) -> Header:
                 data, start = inflated, 0
     header.little = data[start : start + 2] != b"\x00\x08"
     body = Elements(data, little=header.little)
+    seen: set[int] = set()
     for element in body.walk(start, len(data)):
+        if element.tag in seen:
+            continue
+        seen.add(element.tag)
         _take(body, element, header)
         if element.tag == _PIXELS and element.undefined and not header.encapsulated:
             break  # how long it is, nobody knows: it is the last
@@ -169,7 +173,7 @@ def _take(body: Elements, element: Element, header: Header) -> None:
     elif element.tag == _SEGMENTS:
         for item in _items(body, element):
             number = next((_number(body, each) for each in item if each.tag == _SEGMENT_NUMBER), None)
-            header.segments.append(number or 0)
+            header.segments.append(number or len(header.segments) + 1)
     elif element.tag == _SHARED:
         header.shared = next((_frame(body, item) for item in _items(body, element)), Frame())
     elif element.tag == _PER_FRAME:

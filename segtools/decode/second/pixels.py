@@ -32,10 +32,11 @@ def frame_count(header: Header) -> int:
     held = len(_fragments(header)[1]) if header.encapsulated else 0
     if not described and header.pixels is not None and not len(header.pixels):
         return 0  # nothing was segmented
-    if stated in (0, described) or not described:
-        count = described or stated or (held if header.encapsulated else int(header.pixels is not None))
-    else:
-        count = next((n for n in (described, stated) if _holds(header, n, held)), min(stated, described))
+    if not described or stated == described:
+        count = stated or (held if header.encapsulated else int(header.pixels is not None))
+    else:  # an absent NumberOfFrames means 1 where nothing else holds
+        claims = (described, stated or 1)
+        count = next((n for n in claims if _holds(header, n, held)), min(stated or described, described))
     size = header.rows * header.columns
     if count and (
         size == 0 or (count > held if header.encapsulated else count * size > 8 * len(header.pixels or b""))
@@ -46,8 +47,11 @@ def frame_count(header: Header) -> int:
 
 def _holds(header: Header, count: int, held: int) -> bool:
     """Whether PixelData has the length of `count` frames."""
-    whole = -(-count * header.rows * header.columns * max(header.bits, 1) // 8)
-    return held == count if header.encapsulated else len(header.pixels or b"") in (whole, whole + whole % 2)
+    if header.encapsulated:
+        return held == count
+    voxels, there = count * header.rows * header.columns, len(header.pixels or b"")
+    sizes = {-(-voxels * bits // 8) for bits in (max(header.bits, 1), 8, 1)}  # some write bytes for bits
+    return any(there in (size, size + size % 2) for size in sizes)
 
 
 def frames_of(header: Header, count: int, numbers: list[int]) -> Iterator[Values]:
