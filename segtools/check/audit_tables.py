@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from segtools.check.schema_rules import check_table
 from segtools.codes import CODES
 from segtools.dataset.pages import entries
+from segtools.files import sha256_of
 from segtools.finding import Finding, Scope
 from segtools.schema import DATASET_TABLES
 
@@ -54,8 +54,7 @@ def altered_pages(dataset: Dataset) -> Iterator[Finding]:
             continue
         listed = entries(dataset.manifest, table.name)
         for entry, path in zip(listed, dataset.table_paths(table.name), strict=True):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(path)
             if digest != entry.get("sha256"):
                 message = f"{entry['path']} is not the committed one."
                 yield finding("file-altered", message, digest, entry.get("sha256"))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.dicom.file import Structure
+    from segtools.decode.dicom.file import DicomFile
 
 Quantity = Literal["stored-unit", "suvbw"]
 
@@ -170,7 +170,7 @@ def _as_float(array: npt.NDArray[np.int16 | np.float32], done: int) -> npt.NDArr
     return wide
 
 
-def _unit(structure: Structure, factor: float | None) -> str:
+def _unit(structure: DicomFile, factor: float | None) -> str:
     if factor is not None:
         return "g/mL"
     if structure.text(0x00541001) == "BQML":
