@@ -13,6 +13,7 @@ import sys
 from cyclopts import App, Parameter
 
 from flows.console import adapt_streams
+from flows.network import keep_loopback_direct
 
 COMMANDS = {
     "plan": ("cohort:plan", "What a cohort would select, cost and need, before anything moves."),
@@ -79,6 +80,7 @@ def main() -> None:
     os.environ.setdefault(
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30"
     )  # s; docs/zombie-automation.yaml waits 90
+    keep_loopback_direct()
     adapt_streams()
     try:
         code = app()

@@ -15,6 +15,7 @@ from prefect.states import Completed
 
 from flows.artifacts import ProgressArtifact, show_summary
 from flows.console import progress
+from flows.network import keep_loopback_direct
 from flows.run_factory import open_run, portable_parameters
 from flows.settings import load_settings
 from flows.shards import ShardedRun, shard_deployment
@@ -40,6 +41,8 @@ _REASONS = {
     RunReason.NEW_RELEASE: "IDC v{release} is out, the dataset has {committed}",
     RunReason.INDEX_CHANGED: "an index changed",
 }
+
+keep_loopback_direct()  # in workers of Prefect's too, which no command of ours starts
 
 _PASSING = ("query-unavailable", "network-unavailable")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from flows.children import end_children_with_us
 from flows.commands.options import Where, select_cohort
 from flows.console import (
     agrees,
@@ -133,6 +134,7 @@ def run_cohort(
 ) -> int:
     """Run a cohort and show what came of it; the exit code."""
     output = output.rstrip("/") or "/"
+    end_children_with_us()
     if direct:
         from flows.run_factory import open_run, run_stages
         from segtools.run.cohort import exit_code

@@ -194,7 +194,7 @@ def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise MissingError("not-found", f"There is no file {path}.", path=str(path))
     if not path.is_file():  # a pipe or a device has no end
-        raise UsageError("settings-invalid", f"{path} is no file, but a pipe, a socket or a device.")
+        raise UsageError("settings-invalid", f"{path} is not a file, but a pipe, a socket or a device.")
     return [path]
 
 

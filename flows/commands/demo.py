@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from flows.children import end_children_with_us
 from flows.console import note, print_rows, summary_lines
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def demo(
     from segtools.phantom.archive import write_archive
 
     start = time.monotonic()
+    end_children_with_us()
     output = output.resolve()
     archive, index, dataset = output / "archive", output / "index", output / "dataset"
     os.environ.setdefault("PREFECT_HOME", str(output / ".prefect"))

@@ -56,7 +56,15 @@ SELECT
 FROM wanted
 LEFT JOIN matched ON matched.seg_series_uid = wanted.SeriesInstanceUID
 LEFT JOIN series_index AS image ON image.SeriesInstanceUID = matched.source_series_uid
-WHERE NOT @by_segment OR matched.seg_series_uid IS NOT NULL
+WHERE
+  (NOT @by_segment OR matched.seg_series_uid IS NOT NULL)
+  -- Without a sample they come along, so that a plan can name those that are left out.
+  AND (
+    @with_slides
+    OR (@sample_patients = 0 AND @sample_series = 0)
+    OR image.Modality IS NULL
+    OR image.Modality <> 'SM'
+  )
 -- MD5 of seed and identifier is the same number on every engine: a sample can be drawn again.
 QUALIFY
   (

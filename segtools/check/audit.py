@@ -155,7 +155,7 @@ def _read(dataset: Dataset, relative: str, row: Row) -> tuple[npt.NDArray[Any] |
     try:
         stored, affine = parse(path)
     except (ValueError, OSError, EOFError, zlib.error, struct.error) as error:
-        message = f"{relative} is no readable NIfTI ({error})."
+        message = f"{relative} is not a valid NIfTI file ({error})."
         return None, [finding("file-altered", message, scope="instance")]
     found = []
     # Without an affine in the table, the file's stands for nothing: an instance without a place in space.

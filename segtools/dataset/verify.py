@@ -76,7 +76,7 @@ def read_manifest(content: bytes | None, name: str) -> dict[str, Any] | None:
         ) from error
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if not isinstance(version, int):
-        raise DatasetError("dataset-invalid", f"{path} is no dataset description.", hint=hint, path=path)
+        raise DatasetError("dataset-invalid", f"{path} does not describe a dataset.", hint=hint, path=path)
     if version != FORMAT_VERSION:
         what = "a newer" if version > FORMAT_VERSION else "an older"
         todo = "Update this program" if version > FORMAT_VERSION else "Make the dataset anew"

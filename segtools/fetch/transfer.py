@@ -231,7 +231,7 @@ class _Transfers:
             found = path.stat()
             size = found.st_size
             if not stat.S_ISREG(found.st_mode):  # a pipe or a device has no end
-                return FetchError("unsafe-url", f"{source.url}: this is no file.", url=source.url)
+                return FetchError("unsafe-url", f"{source.url}: this is not a file.", url=source.url)
             if source.size_bytes is not None and size != source.size_bytes:
                 message = f"{source.url}: {size} bytes arrived, {source.size_bytes} were promised."
                 return kind("size-mismatch", message, url=source.url)

@@ -62,7 +62,9 @@ class BucketArchive:
             ``unsafe-url``: no bucket.
         """
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):
-            raise SpecError("settings-invalid", f"The endpoint {endpoint!r} is no http:// or https:// URL.")
+            raise SpecError(
+                "settings-invalid", f"The endpoint {endpoint!r} is not an http:// or https:// URL."
+            )
         options = BucketOptions(endpoint=endpoint, anonymous=True, timeout_s=TIMEOUT_S)
         return cls(Bucket(url.rstrip("*"), options))
 

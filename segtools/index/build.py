@@ -192,7 +192,9 @@ def _belongings(archive: Archive, default: Belonging) -> Belongings:
     try:
         return Belongings(archive.text(COLLECTIONS_FILE), default)
     except UnicodeDecodeError as error:
-        raise UsageError("collections-invalid", f"{COLLECTIONS_FILE} is no UTF-8: {error.reason}.") from error
+        raise UsageError(
+            "collections-invalid", f"{COLLECTIONS_FILE} is not UTF-8: {error.reason}."
+        ) from error
 
 
 # --- reading, in workers --------------------------------------------------------------------------
@@ -244,7 +246,7 @@ def _is_whole(archive: Archive, found: ArchiveObject) -> bool:
 def _check_name(found: ArchiveObject) -> None:
     """Refuse names that no table and no manifest can carry."""
     if _UNSAFE.search(found.url):
-        raise SegtoolsError("unsafe-url", f"{found.path!r} is no name for a URL.")
+        raise SegtoolsError("unsafe-url", f"{found.path!r} cannot be part of a URL.")
 
 
 @contextmanager

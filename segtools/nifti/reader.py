@@ -264,4 +264,4 @@ def quaternion_affine(
 
 
 def _invalid(path: Path, what: str) -> DatasetError:
-    return DatasetError("dataset-invalid", f"{path.name} is no readable NIfTI: {what}.", path=str(path))
+    return DatasetError("dataset-invalid", f"{path.name} is not a valid NIfTI file: {what}.", path=str(path))

@@ -77,7 +77,7 @@ def project(
     if len({layer.shape for layer in layers}) != 1 or any(
         layer.ndim != 3 or layer.dtype.kind != "u" or layer.dtype.itemsize > 2 for layer in layers
     ):
-        raise DatasetError("dataset-invalid", "The volume's layers are no label maps of one grid.")
+        raise DatasetError("dataset-invalid", "The volume's layers are not label maps on one grid.")
     spacing, facing = _face(layers, affine_ras)
     box = _box(facing, spacing)
     if box is None:

@@ -50,6 +50,10 @@ class Source(Model):
 
     index: ManyOf[Name] = Field((), description="Folders made by `idcseg index`, relative to this file.")
     idc: bool | None = Field(default=None, description="IDC itself; default: only where no index is given.")
+    slides: bool = Field(
+        default=False,
+        description="Segmentations of slide microscopy too: they can be fetched, but are no volumes.",
+    )
 
 
 class Exclude(SeriesFilters):

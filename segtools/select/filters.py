@@ -109,7 +109,7 @@ def _day(value: Any) -> Any:
         try:
             return datetime.date.fromisoformat(value)
         except ValueError:
-            raise ValueError(f"{value!r} is no day; write it as 2010-12-31") from None
+            raise ValueError(f"{value!r} is not a day; write it as 2010-12-31") from None
     return value
 
 

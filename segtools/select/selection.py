@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +154,7 @@ class _Run:
         rows = self.ask(session, "series")
         if rows.num_rows == 0:
             raise self.nothing(session)
+        rows = self.without_slides(rows)
         if spec.sample is None:
             self.names.note_absent(rows)
         segments = None
@@ -176,6 +177,27 @@ class _Run:
             provenance=self.provenance(facts),
         )
 
+    def without_slides(self, rows: pa.Table) -> pa.Table:
+        """The series but those of slide microscopy, which are no volumes: terabytes fetched to fail."""
+        if self.spec.source.slides:
+            return rows
+        is_slide = pc.fill_null(pc.equal(rows["source_modality"], "SM"), False)
+        slides = rows.filter(is_slide)
+        if not slides.num_rows:
+            return rows
+        kept = rows.filter(pc.invert(is_slide))
+        size = pc.sum(slides["size_bytes"]).as_py() / 1e9
+        what = f"{slides.num_rows:,} series of slide microscopy ({size:,.1f} GB)"
+        if not kept.num_rows:
+            raise SelectError(
+                "no-match",
+                f"The cohort matches {what} only; no volumes can be made of these.",
+                hint="To fetch the files nevertheless, set `source: {slides: true}` in the cohort file.",
+            )
+        self.warnings.append(f"{what} are left out: no volumes can be made of these.")
+        self.results["series"] = replace(self.results["series"], table=kept)
+        return kept
+
     def estimate(self, session: Session) -> int:
         self.prepare(session, look_up=False)
         names = ["series"]
@@ -197,6 +219,7 @@ class _Run:
         values["labelmaps_only"] = only_labelmaps
         values["segmentation_types"] = [] if only_labelmaps else list(spec.segmentation_types)
         values["by_segment"] = bool(spec.segment_filters)
+        values["with_slides"] = spec.source.slides
         if spec.sample is not None:
             values["sample_patients"] = spec.sample.patients or 0
             values["sample_series"] = spec.sample.series or 0
@@ -282,7 +305,7 @@ class _Run:
             return {}
         if not session.facts.has_segments:
             self.warnings.append(
-                "output.labels: no segment table is at hand, so nobody knows whether these names occur."
+                "output.labels: no segment table is available, so these names cannot be checked."
             )
             return dict(wanted)
         rows = self.ask(session, "series_concepts")

@@ -114,7 +114,7 @@ def _of_parquet(path: Path, key: str, column: str | None, defaults: tuple[str, .
         name = names[_column(names, path, key, column, defaults)]
         values = pq.read_table(path, columns=[name])[name].to_pylist()
     except pa.ArrowException as error:
-        raise _invalid(key, f"{path} is no Parquet file: {error}") from error
+        raise _invalid(key, f"{path} is not a valid Parquet file: {error}") from error
     return [str(value) for value in values if value is not None]
 
 

@@ -146,7 +146,7 @@ def test_an_unreadable_volume(dataset_of, damage):
     else:
         path.write_bytes(b"not gzip")
     found = [row for row in findings(layout) if row["rule"] == "file-altered"]
-    assert any("no readable NIfTI" in row["message"] for row in found)
+    assert any("not a valid NIfTI" in row["message"] for row in found)
 
 
 def test_a_missing_volume(dataset_of):

@@ -78,11 +78,11 @@ def test_defaults_of_dcmqi(tmp_path: Path) -> None:
 
 
 WRONG = [
-    ('{"segmentAttributes": [\n  [{"labelID": 1,}]]}', 2, "no JSON"),
+    ('{"segmentAttributes": [\n  [{"labelID": 1,}]]}', 2, "not valid JSON"),
     ('{"segmentAttributes": [[{"labelID": 1, "labelID": 2}]]}', 1, "twice"),
     ("{}", None, "must be a list"),
     ("[]", None, "must be an object"),
-    ("{'a': 1}", 1, "no JSON"),
+    ("{'a': 1}", 1, "not valid JSON"),
     ("[" * 100_000, None, "nested too deeply"),
     ('{"segmentAttributes": [[{"labelID": ' + "9" * 5000 + "}]]}", None, "too long"),
 ]
@@ -118,7 +118,11 @@ def test_what_is_no_description(text: str, line: int | None, says: str, tmp_path
             "segmentAttributes[0][1].recommendedDisplayRGBValue",
             "255",
         ),
-        ({"TrackingUniqueIdentifier": "1.02"}, "segmentAttributes[0][1].TrackingUniqueIdentifier", "no UID"),
+        (
+            {"TrackingUniqueIdentifier": "1.02"},
+            "segmentAttributes[0][1].TrackingUniqueIdentifier",
+            "not a UID",
+        ),
         (
             {"SegmentedPropertyTypeCodeSequence": [code("1", "x")]},
             "segmentAttributes[0][1].SegmentedPropertyTypeCodeSequence",
@@ -214,7 +218,7 @@ def test_our_own_yaml(tmp_path: Path) -> None:
             key,
         )
     path.write_text("segments: [1, 2\n")
-    with pytest.raises(UsageError, match="no YAML"):
+    with pytest.raises(UsageError, match="not valid YAML"):
         read_description(path)
 
 

@@ -103,7 +103,7 @@ def test_any_console(seg: Path, encoding: dict[str, str], tmp_path: Path) -> Non
         assert b"Traceback" not in ran.stderr
         assert ran.stdout
     parsed = json.loads(ran.stdout.decode(encoding.get("PYTHONIOENCODING", "utf-8")))
-    assert os.fsencode(parsed["file"]) == os.fsencode(strange)
+    assert parsed["file"] == str(strange)
     missing = run(encoding, "decode", tmp_path / "\N{CJK UNIFIED IDEOGRAPH-809D}.dcm")
     assert missing.returncode == 2
     assert b"error [not-found]" in missing.stderr
@@ -115,7 +115,7 @@ def test_a_file_name_that_is_not_utf8(seg: Path, tmp_path: Path) -> None:
     Path(os.fsdecode(path)).write_bytes(seg.read_bytes())
     ran = run({}, "decode", os.fsdecode(path), "--json")
     assert ran.returncode == 0, ran.stderr
-    assert "leber-\udcfc.dcm" in json.dumps(json.loads(ran.stdout), ensure_ascii=False)
+    assert json.loads(ran.stdout)["file"] == f"{tmp_path}/leber-\\xfc.dcm"
 
 
 def test_plain_twins() -> None:

@@ -248,7 +248,7 @@ def test_collections_table(tmp_path: Path, out: Path, seg_bytes: Callable) -> No
         ("path,collection_id\na,\n", "line 2: collection_id is empty"),
         ("path,collection_id\na,b\na/,c\n", "line 3: path 'a' stands twice"),
         ('path,collection_id\n"a,b\n', "unexpected end of data"),
-        ("path,collection_id\na,\udce9\n", "is no UTF-8"),
+        ("path,collection_id\na,\udce9\n", "is not UTF-8"),
     ],
 )
 def test_a_wrong_collections_table_is_refused(tmp_path: Path, out: Path, text: str, says: str) -> None:

@@ -135,7 +135,7 @@ def place_nothing(rows: int, columns: int, grid: Grid | None) -> Placement:
     finding = Finding(
         "no-spatial-information",
         "There is no frame to tell where the grid lies: one slice, identity orientation, origin 0 and "
-        "spacing 1 mm stand in, and mean nothing.",
+        "spacing 1 mm were used, and mean nothing.",
         tag="(0020,0032)",
     )
     assumed: frozenset[Assumed] = frozenset({"place", "pixel spacing", "slice spacing"})

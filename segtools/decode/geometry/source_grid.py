@@ -232,13 +232,13 @@ def _check_steps(positions: Vector, places: npt.NDArray[np.int64], step: Vector,
         raise UnsupportedSegError(
             "irregular-spacing",
             f"Source images lie {gaps.min():.4g} to {gaps.max():.4g} mm apart.",
-            hint="Without equal distances they are no grid; use the mask's own.",
+            hint="Without equal distances they are not a grid; use the mask's own grid.",
         )
     if np.linalg.norm(step - distance * normal) > _SPACING_TOLERANCE * distance:
         raise UnsupportedSegError(
             "sheared-positions",
             "Source images are shifted against each other in plane.",
-            hint="They are no grid; use the mask's own.",
+            hint="They are not a grid; use the mask's own grid.",
         )
 
 

@@ -112,7 +112,7 @@ def jpeg_lossless(data: bytes, rows: int, columns: int, bits: int) -> Values:
     if not 1 <= predictor <= 7 or not point < scan.precision <= max(bits, 8):
         raise refused(f"predictor {predictor}, {scan.precision} bits, point transform {point}")
     if scan.restart % columns:
-        raise refused(f"its restart interval of {scan.restart} is no whole number of lines")
+        raise refused(f"its restart interval of {scan.restart} is not a whole number of lines")
     codes = _codes(scan.tables.get(scan.selector >> 4, b""))
     out = np.zeros((rows, columns), np.uint16)
     step = scan.restart // columns or rows

@@ -50,14 +50,14 @@ def fit(vr: str, text: str) -> tuple[str, str | None]:
     >>> fit("SH", "left kidney, upper pole")
     ('left kidney, upp', 'it has 23 characters, SH allows 16; cut')
     >>> fit("TM", "24:10")
-    ('', "'24:10' is no TM; left empty")
+    ('', "'24:10' is not a TM; left empty")
     """
     if (vr in _LONGEST and vr != "CS") or vr == "PN":
         return _fit_text(vr, text)
     stripped = text.strip(" \0")
     valid = _VALID[vr](stripped)
     if valid is None:
-        return "", f"{stripped[:40]!r} is no {vr}; left empty"
+        return "", f"{stripped[:40]!r} is not a {vr}; left empty"
     return valid, None if valid == stripped else f"{stripped[:40]!r} became {valid!r}"
 
 
@@ -90,7 +90,7 @@ def _fit_name(text: str) -> tuple[str, list[str]]:
     groups = ["^".join(group.split("^")[:5])[:64].rstrip(" ^=") for group in text.split("=")[:3]]
     fitted = "=".join(groups).rstrip("=")
     kept = text.rstrip(" ^=")
-    return fitted, [] if fitted == kept else [f"{text[:40]!r} is no PN; cut"]
+    return fitted, [] if fitted == kept else [f"{text[:40]!r} is not a PN; cut"]
 
 
 def _fit_date(text: str) -> str | None:

@@ -93,7 +93,7 @@ def one_source(images: Sequence[Named], skipped: int = 0) -> Source:
         return source
     from dataclasses import replace
 
-    message = f"{aside} files are no images of the source series and were left aside."
+    message = f"{aside} files are not images of the source series and were skipped."
     return replace(
         source, findings=(*source.findings, Finding("source-files-skipped", message, observed=str(aside)))
     )

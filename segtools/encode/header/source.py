@@ -266,7 +266,7 @@ def _check_classes(classes: Iterable[str], reading: _Reading) -> None:
         reading.findings.append(
             Finding(
                 "source-class-unknown",
-                f"SOPClassUID {uid} of the source is no image class known here.",
+                f"SOPClassUID {uid} of the source is not an image class known here.",
                 observed=uid,
             )
         )

@@ -70,7 +70,7 @@ def whole_numbers(array: Array, name: str) -> Array:
             value = array[off].flat[0]
             raise UsageError(
                 "invalid-mask",
-                f"{name} has {int(np.count_nonzero(off))} voxels that are no whole numbers, the first is "
+                f"{name} has {int(np.count_nonzero(off))} voxels that are not whole numbers, the first is "
                 f"{value}; a label map holds whole numbers. Fractions need --type fractional.",
             )
         array = whole

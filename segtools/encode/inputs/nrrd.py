@@ -182,7 +182,7 @@ def _affine(nrrd: _Nrrd, directions: list[tuple[float, ...] | None]) -> npt.NDAr
     affine = np.eye(4)
     affine[:3] = np.array(columns, np.float64).T * np.array(signs)[:, None]
     if not np.all(np.isfinite(affine)):
-        raise unreadable(nrrd.path, "its space directions or origin are no numbers")
+        raise unreadable(nrrd.path, "its space directions or origin are not numbers")
     return affine
 
 

@@ -59,7 +59,7 @@ def _nifti(path: Path) -> MaskFile:
         image = read_nifti(path)
     except DatasetError as error:
         raise unreadable(
-            path, error.message.removeprefix(f"{path.name} is no readable NIfTI: ").rstrip(".")
+            path, error.message.removeprefix(f"{path.name} is not a valid NIfTI file: ").rstrip(".")
         ) from None
     array = image.array
     if image.slope != 1 or image.intercept != 0:
@@ -79,7 +79,7 @@ def _numpy(path: Path, affine: npt.NDArray[np.float64] | None) -> MaskFile:
     try:
         loaded = np.load(path, allow_pickle=False, mmap_mode=None)
     except (ValueError, EOFError, KeyError) as error:
-        raise unreadable(path, f"it is no array of NumPy ({error})") from error
+        raise unreadable(path, f"it is not a NumPy array ({error})") from error
     array: npt.NDArray[Any]
     if path.suffix.lower() == ".npz":
         names = [name for name in loaded.files if name != "affine"]

@@ -143,7 +143,7 @@ class _Reader:
             )
         uid = self._text(item, at, "TrackingUniqueIdentifier")
         if uid and not is_uid(uid):
-            raise self.file.refuse((*at, "TrackingUniqueIdentifier"), f"{uid[:64]!r} is no UID")
+            raise self.file.refuse((*at, "TrackingUniqueIdentifier"), f"{uid[:64]!r} is not a UID")
         category = self._code(item, at, "SegmentedPropertyCategoryCodeSequence")
         of_type = self._code(item, at, "SegmentedPropertyTypeCodeSequence")
         for name, code in (("Category", category), ("Type", of_type)):

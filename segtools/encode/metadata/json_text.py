@@ -45,7 +45,7 @@ class JsonFile:
             raise invalid(path, f"it is not UTF-8 at byte {error.start}") from error
         except json.JSONDecodeError as error:
             raise invalid(
-                path, f"it is no JSON: {error.msg} at column {error.colno}", line=error.lineno
+                path, f"it is not valid JSON: {error.msg} at column {error.colno}", line=error.lineno
             ) from error
         except UsageError:
             raise  # a key twice; it is a ValueError, too

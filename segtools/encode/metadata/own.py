@@ -95,7 +95,9 @@ class _Reader:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             what = getattr(error, "problem", None) or "it cannot be parsed"
-            raise invalid(path, f"it is no YAML: {what}", line=mark.line + 1 if mark else None) from error
+            raise invalid(
+                path, f"it is not valid YAML: {what}", line=mark.line + 1 if mark else None
+            ) from error
         except (RecursionError, ValueError) as error:
             raise invalid(path, f"it cannot be read: {error}") from error
 
@@ -141,12 +143,12 @@ class _Reader:
         tracking = self._mapping(item.get("tracking") or {}, (*at, "tracking"), ("id", "uid"))
         uid = str(tracking["uid"]) if "uid" in tracking else None
         if uid and not is_uid(uid):
-            raise self.refuse((*at, "tracking", "uid"), f"{uid[:64]!r} is no UID")
+            raise self.refuse((*at, "tracking", "uid"), f"{uid[:64]!r} is not a UID")
         cielab = segment.cielab
         if "color" in item:
             rgb = parse_color(str(item["color"]))
             if rgb is None:
-                raise self.refuse((*at, "color"), f"{item['color']!r} is no colour; '#RRGGBB' is")
+                raise self.refuse((*at, "color"), f"{item['color']!r} is not a colour; write it as '#RRGGBB'")
             cielab = srgb_to_cielab(rgb)
         return replace(
             segment,
@@ -165,7 +167,7 @@ class _Reader:
             known = segment_of(slug(name), label)
             if known is None:
                 raise self.refuse(
-                    at, f"it needs a type, as SCT:10200004 Liver; {name!r} is no structure known by name"
+                    at, f"it needs a type, as SCT:10200004 Liver; {name!r} is not a structure known by name"
                 )
             return known if "algorithm" in item else replace(known, algorithm_type=None, algorithm_name=None)
         modifiers = [self._parsed(text, (*at, "modifiers")) for text in item.get("modifiers") or ()]
@@ -190,7 +192,10 @@ class _Reader:
     def _parsed(self, text: object, at: tuple[str | int, ...]) -> Concept:
         code = parse_code(text) if isinstance(text, str) else None
         if code is None:
-            raise self.refuse(at, f"{text!r} is no code; SCHEME:VALUE Meaning is, as SCT:10200004 Liver")
+            raise self.refuse(
+                at,
+                f"{text!r} is not a code; write it as SCHEME:VALUE Meaning, for example SCT:10200004 Liver",
+            )
         return code
 
     # --- values ------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def segments_of(mask: MaskFile) -> dict[tuple[int, int], Segment]:
     Raises
     ------
     UsageError
-        ``metadata-invalid``: a segment has no terminology, and its name is no known structure's.
+        ``metadata-invalid``: a segment has no terminology, and its name is not a known structure's.
     """
     return {key: _segment(mask.name, key[1], fields) for key, fields in mask.named.items()}
 
@@ -53,8 +53,8 @@ def _segment(file: str, label: int, fields: Mapping[str, str]) -> Segment:
         if known is None:
             raise UsageError(
                 "metadata-invalid",
-                f"{file}: segment {name!r} (label {label}) has no TerminologyEntry, and its name is no known "
-                "structure's.",
+                f"{file}: segment {name!r} (label {label}) has no TerminologyEntry, and its name "
+                "is not that of a known structure.",
                 hint="Set its terminology in Slicer, or describe the labels with --meta.",
             )
         category, of_type, modifier = known.category, known.type, next(iter(known.type_modifiers), None)

@@ -70,7 +70,9 @@ def _segment(path: Path, line: int, cells: dict[str, str], label: int) -> Segmen
         raise invalid(path, "it is empty", line=line, key="name")
     rgb = parse_color(cells["color"]) if "color" in cells else None
     if "color" in cells and rgb is None:
-        raise invalid(path, f"{cells['color'][:20]!r} is no colour; #RRGGBB is", line=line, key="color")
+        raise invalid(
+            path, f"{cells['color'][:20]!r} is not a colour; write it as #RRGGBB", line=line, key="color"
+        )
     category, of_type, region = (_code(cells, kind) for kind in ("category", "type", "region"))
     cielab = srgb_to_cielab(rgb) if rgb else None
     if category is None or of_type is None:
@@ -81,7 +83,7 @@ def _segment(path: Path, line: int, cells: dict[str, str], label: int) -> Segmen
             raise invalid(
                 path,
                 f"{name!r} has no codes (columns category_scheme, category_code, category_meaning …) "
-                f"and is no structure known by name{hint}",
+                f"and is not a structure known by name{hint}",
                 line=line,
                 key="name",
             )

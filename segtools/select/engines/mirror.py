@@ -223,7 +223,7 @@ def _checked(path: Path, file: _Remote) -> dict[str, Any]:
         rows = pq.read_metadata(path).num_rows
     except (OSError, pa.ArrowException) as error:
         raise SelectError(
-            "table-invalid", f"{file.url} is no Parquet file: {error}.", url=file.url
+            "table-invalid", f"{file.url} is not a valid Parquet file: {error}.", url=file.url
         ) from error
     return {"name": file.name, "bytes": file.size_bytes, "rows": rows, "md5": file.md5 or _md5(path)}
 

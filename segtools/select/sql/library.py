@@ -139,7 +139,7 @@ def load_query(path: Path) -> Query:
     except (OSError, UnicodeDecodeError, SpecError) as error:
         raise _invalid(path, str(error)) from error
     if not isinstance(content, dict):
-        raise _invalid(path, "query.yaml is no mapping")
+        raise _invalid(path, "query.yaml is not a mapping of keys to values")
     if unknown := content.keys() - {"description", "parameters", "columns"}:
         raise _invalid(path, f"query.yaml has unknown keys {sorted(unknown)}")
     parameters, columns = (content.get(key) or {} for key in ("parameters", "columns"))

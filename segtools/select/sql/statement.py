@@ -163,7 +163,7 @@ def _expand(
         local = {cte.alias for cte in tree.find_all(exp.CTE)}
         for table in list(tree.find_all(exp.Table)):
             if table.db or not isinstance(table.this, exp.Identifier):
-                raise _invalid(part, f"{table.sql('bigquery')[:80]} is no logical table")
+                raise _invalid(part, f"{table.sql('bigquery')[:80]} is not a logical table")
             name = table.name
             if name in local:
                 if name in library:
