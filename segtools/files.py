@@ -76,6 +76,20 @@ def fsync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal; errors as of `Path.open`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def md5_of(content: Path | bytes) -> str:
+    """MD5 of a file or of bytes, hexadecimal: what object stores state, no protection from anybody."""
+    if isinstance(content, bytes):
+        return hashlib.md5(content, usedforsecurity=False).hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def write_error(error: OSError, path: Path) -> WriteError | EnvironmentProblem:
     """The project's error for an OSError met while writing `path`; ours pass unchanged."""
     if isinstance(error, WriteError | EnvironmentProblem):

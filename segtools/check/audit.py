@@ -6,7 +6,6 @@ therefore means something.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 import zlib
@@ -21,6 +20,7 @@ from segtools.check.audit_tables import altered_pages, check_tables, finding
 from segtools.check.recount import differences, label_measures, overlap_counts
 from segtools.check.stored_volume import parse
 from segtools.dataset.replaced import kept_files
+from segtools.files import sha256_of
 from segtools.finding import Finding, finding_row
 from segtools.schema import FINDINGS
 
@@ -105,8 +105,7 @@ def _file(dataset: Dataset, row: Row) -> list[Row]:
     path = _inside(dataset, row["path"])
     if path is None or not path.is_file():
         return _rows([finding("file-missing", f"{row['path']} is not there.", scope="instance")], row)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of(path)
     if digest == row["sha256"]:
         return []
     message = f"{row['path']} has other bytes than were written."

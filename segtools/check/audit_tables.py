@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from segtools.check.schema_rules import check_table
 from segtools.codes import CODES
 from segtools.dataset.pages import entries
+from segtools.files import sha256_of
 from segtools.finding import Finding, Scope
 from segtools.schema import DATASET_TABLES
 
@@ -25,9 +25,9 @@ _COUNTS = """
     ), counted AS (
         SELECT seg_series_uid, 'segment_count' AS what, count(*) AS n FROM segments GROUP BY ALL
         UNION ALL SELECT seg_series_uid, 'volume_count', count(*)
-            FROM files WHERE kind <> 'sidecar' GROUP BY ALL
+            FROM files WHERE kind NOT IN ('sidecar', 'image') GROUP BY ALL
         UNION ALL SELECT seg_series_uid, 'volume_bytes', sum(size_bytes)
-            FROM files WHERE kind <> 'sidecar' GROUP BY ALL
+            FROM files WHERE kind NOT IN ('sidecar', 'image') GROUP BY ALL
         UNION ALL SELECT seg_series_uid, 'finding_count', count(*) FROM findings
             WHERE seg_series_uid IS NOT NULL AND NOT list_contains($checks, rule) GROUP BY ALL
     )
@@ -40,6 +40,7 @@ _COUNTS = """
 _PATHS = """
     WITH named AS (
         SELECT DISTINCT seg_series_uid, unnest([volume_path, mask_path, fraction_path]) AS path FROM segments
+        UNION SELECT seg_series_uid, image_path FROM images
     )
     SELECT path FROM named WHERE path IS NOT NULL
     EXCEPT SELECT path FROM files ORDER BY path
@@ -54,8 +55,7 @@ def altered_pages(dataset: Dataset) -> Iterator[Finding]:
             continue
         listed = entries(dataset.manifest, table.name)
         for entry, path in zip(listed, dataset.table_paths(table.name), strict=True):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(path)
             if digest != entry.get("sha256"):
                 message = f"{entry['path']} is not the committed one."
                 yield finding("file-altered", message, digest, entry.get("sha256"))

@@ -9,7 +9,6 @@ So whoever is killed at any request leaves what the next run completes, to the s
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -19,11 +18,11 @@ from segtools.dataset.home import Home
 from segtools.dataset.layout import Layout
 from segtools.dataset.pages import STAGED_PAGES, find, places
 from segtools.dataset.place import Stored
-from segtools.dataset.reader import Dataset, open_dataset
+from segtools.dataset.reader import Dataset
 from segtools.dataset.stage import Stage
 from segtools.dataset.transaction import refuse_foreign
 from segtools.errors import MissingError
-from segtools.files import TEMPORARY_PREFIX, write_bytes, write_error
+from segtools.files import TEMPORARY_PREFIX, sha256_of, write_bytes, write_error
 from segtools.objectstore.bucket import Bucket
 from segtools.schema import DATASET_TABLES, SERIES
 
@@ -66,10 +65,6 @@ class BucketHome(Home):
     def holder(self) -> dict[str, Any] | None:
         """See `Home`."""
         return bucket_holder(self.bucket)
-
-    def open(self) -> Dataset:
-        """See `Home`; tables and volumes are brought when they are asked for."""
-        return open_dataset(self.name, self.bucket.options)
 
     @contextlib.contextmanager
     def stage(self, scratch: Scratch) -> Iterator[Stage]:
@@ -122,8 +117,7 @@ class BucketPlace:
         passing = self.layout.staging / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
         try:
             self.bucket.get(relative, passing)
-            with passing.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of(passing)
         except MissingError:
             return ""
         finally:

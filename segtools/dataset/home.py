@@ -1,4 +1,4 @@
-"""A dataset as a run sees it, in a folder or in a bucket: claim, stage, look, open.
+"""A dataset as a run sees it, in a folder or in a bucket: claim, stage, look.
 
 ::
 
@@ -30,7 +30,6 @@ from segtools.dataset.layout import Layout
 from segtools.dataset.lock import holder, locked
 from segtools.dataset.pages import MANIFEST
 from segtools.dataset.place import FolderPlace
-from segtools.dataset.reader import Dataset, open_dataset
 from segtools.dataset.replaced import GRACE, arrange
 from segtools.dataset.stage import Stage, known_series, next_run, staged
 from segtools.dataset.verify import Base, read_manifest, verify
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from segtools.dataset.place import Place
+    from segtools.dataset.reader import Dataset
     from segtools.dataset.stage import Known
 
 Scratch = Callable[[], AbstractContextManager[Path]]
@@ -195,10 +195,6 @@ class Home:
         """Who holds the dataset now: host, pid, started; None if nobody does."""
         raise NotImplementedError
 
-    def open(self) -> Dataset:
-        """The committed dataset, for reading; errors as in `open_dataset`."""
-        raise NotImplementedError
-
     @contextlib.contextmanager
     def claim(self, scratch: Scratch, grace: timedelta = GRACE) -> Iterator[Claim]:
         """Hold the dataset while the block runs; made where there is none.
@@ -262,10 +258,6 @@ class FolderHome(Home):
     def holder(self) -> dict[str, Any] | None:
         """See `Home`."""
         return holder(Layout(self.root))
-
-    def open(self) -> Dataset:
-        """See `Home`."""
-        return open_dataset(self.root)
 
     @contextlib.contextmanager
     def stage(self, scratch: Scratch) -> Iterator[Stage]:

@@ -8,13 +8,12 @@ merges and commits (`segtools.dataset.home`).
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from segtools.dataset.pages import find
 from segtools.dataset.reader import Dataset
-from segtools.files import fsync_folder, write_bytes, write_error
+from segtools.files import fsync_folder, sha256_of, write_bytes, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -104,8 +103,7 @@ class FolderPlace:
     def digest(self, relative: str) -> str:
         """See `Place`."""
         try:
-            with self.layout.absolute(relative).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of(self.layout.absolute(relative))
         except FileNotFoundError:
             return ""
 

@@ -9,7 +9,6 @@ the newer: ids start with the number of their run (`part_id`), and no clock is a
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 
 from segtools.dataset.pages import find_all
 from segtools.errors import DatasetError
-from segtools.files import fsync_folder, replacing, write_error
+from segtools.files import fsync_folder, replacing, sha256_of, write_error
 from segtools.schema import DATASET_TABLES, SERIES, Table
 
 if TYPE_CHECKING:
@@ -77,9 +76,7 @@ class Stage:
         path = self.layout.absolute(relative)
         yield path
         try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                self.files.append(StoredFile(relative, file.tell(), digest))
+            self.files.append(StoredFile(relative, path.stat().st_size, sha256_of(path)))
         except OSError as error:
             raise write_error(error, path) from error
 

@@ -6,7 +6,6 @@ cannot be read is refused: a dataset.json that is no JSON, or of another format.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,11 @@ from segtools.bounded_json import load_json
 from segtools.dataset.pages import CHECKS, MANIFEST, entries, find, is_listing
 from segtools.dataset.write_pages import write_page
 from segtools.errors import DatasetError
+from segtools.files import sha256_of
 from segtools.schema import DATASET_TABLES, FILES, FINDINGS, FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from segtools.dataset.layout import Layout
     from segtools.dataset.place import Place, Stored
@@ -163,7 +162,9 @@ def _page_entries(manifest: Mapping[str, Any], table: str) -> list[dict[str, Any
 def _is_whole(layout: Layout, entry: Mapping[str, Any]) -> bool:
     path = find(layout.root, entry["path"])
     try:
-        return path is not None and path.stat().st_size == entry["bytes"] and _sha256(path) == entry["sha256"]
+        return (
+            path is not None and path.stat().st_size == entry["bytes"] and sha256_of(path) == entry["sha256"]
+        )
     except (OSError, KeyError):
         return False
 
@@ -171,11 +172,6 @@ def _is_whole(layout: Layout, entry: Mapping[str, Any]) -> bool:
 def _is_empty_again(layout: Layout, table: Table, entry: Mapping[str, Any]) -> bool:
     """Write a page without rows anew: many pages share it, and its content is known."""
     return bool(entry["rows"] == 0 and write_page(layout, table, table.empty())["path"] == entry["path"])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _series_of_damaged_files(place: Place, manifest: Mapping[str, Any]) -> set[str]:

@@ -14,7 +14,7 @@ from segtools.terminology.snomed import SNOMED_RT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from segtools.decode.dicom.file import Element, Structure
+    from segtools.decode.dicom.file import DicomFile, Element
 
 _ALGORITHM_TYPES = frozenset({"AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"})
 _BACKGROUND = ("125040", "DCM")
@@ -33,9 +33,11 @@ _ALGORITHM_IDENTIFICATION, _ALGORITHM_TYPE, _ALGORITHM_NAME = 0x00620007, 0x0062
 _IDENTIFIED_ALGORITHM_NAME = 0x00660036
 _CIELAB = 0x0062000D
 _TRACKING_ID, _TRACKING_UID = 0x00620020, 0x00620021
+_KNOWN_BYTES = 4096
+"""Longer code sequences are not remembered; a code with its modifiers has some hundred bytes."""
 
 
-def read_segments(structure: Structure) -> tuple[tuple[Segment, ...], list[Finding]]:
+def read_segments(structure: DicomFile) -> tuple[tuple[Segment, ...], list[Finding]]:
     """Segments that a file describes, sorted by number, and what was doubtful about them.
 
     The background of a label map is no segment: the item whose number is PixelPaddingValue, or
@@ -97,7 +99,7 @@ def _background(reader: _Reader, segments: Mapping[int, Segment]) -> set[int]:
 class _Reader:
     """Items of SegmentSequence as `Segment`, with the findings gathered on the way."""
 
-    def __init__(self, structure: Structure) -> None:
+    def __init__(self, structure: DicomFile) -> None:
         self.structure = structure
         self.findings: list[Finding] = []
         self.order: Literal["little", "big"] = "little" if structure.little_endian else "big"
@@ -106,6 +108,9 @@ class _Reader:
         self.without_algorithm: set[int] = set()
         self.number: int | None = None
         self._looked_into: dict[int, list[dict[int, Element]]] = {}
+        self._known: dict[
+            tuple[int, int | None, str, bytes], tuple[tuple[Concept, ...], tuple[Concept, ...]]
+        ] = {}
 
     def note(self, code: str, message: str, number: int | None = None) -> None:
         """Record a finding, of a segment where `number` is given."""
@@ -198,7 +203,19 @@ class _Reader:
     def _concepts(
         self, item: Mapping[int, Element], tag: int, charset: str, modifier: int | None = None
     ) -> tuple[tuple[Concept, ...], tuple[Concept, ...]]:
-        """Concepts of a code sequence, and those of the modifier sequences inside its items."""
+        """Concepts of a code sequence, and those of the modifier sequences inside its items.
+
+        Files repeat few sequences many times: the same bytes mean the same, unless something is to be
+        noted of the segment.
+        """
+        element = item.get(tag)
+        if element is None:
+            return (), ()
+        raw = self.structure.raw[element.offset : element.end]
+        known = self._known.get((tag, modifier, charset, raw))
+        if known is not None:
+            return known
+        noted = len(self.findings)
         concepts: list[Concept] = []
         modifiers: list[Concept] = []
         for code in self._items(item, tag):
@@ -207,7 +224,11 @@ class _Reader:
                 concepts.append(concept)
             if modifier is not None:
                 modifiers += self._concepts(code, modifier, self._charset(code, charset))[0]
-        return tuple(concepts), tuple(modifiers)
+        found = tuple(concepts), tuple(modifiers)
+        retired = any(concept.scheme in SNOMED_RT for each in found for concept in each)
+        if len(self.findings) == noted and not retired and len(raw) <= _KNOWN_BYTES:
+            self._known[tag, modifier, charset, raw] = found
+        return found
 
     def _modifiers(
         self, item: Mapping[int, Element], tag: int, charset: str, modifier: int

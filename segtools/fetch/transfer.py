@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
 import re
@@ -24,7 +23,7 @@ from segtools.errors import (
     WriteError,
 )
 from segtools.fetch.plan import complete, plan_series
-from segtools.files import write_error
+from segtools.files import md5_of, write_error
 from segtools.objectstore.s5cmd import S5cmd
 from segtools.objectstore.urls import is_remote
 from segtools.series import WEAKEST_FIRST, FetchedSeries
@@ -210,7 +209,7 @@ class _Transfers:
 
             def arrived(path: Path) -> None:
                 if self.options.verify_md5:
-                    self.hashing[path] = pool.submit(_md5, path)
+                    self.hashing[path] = pool.submit(md5_of, path)
 
             said = self.s5cmd.copy(pairs, limit, arrived)
         suspects = [item for item in items if getattr(said[item.path], "code", "") == "size-mismatch"]
@@ -270,7 +269,7 @@ class _Transfers:
         if path in self.hashing:
             return self.hashing[path].result()
         if self.options.verify_md5:
-            return _md5(path)
+            return md5_of(path)
         with path.open("rb"):  # it can be read
             return None
 
@@ -302,14 +301,9 @@ def _distinct(paths: Sequence[Path], md5s: Mapping[Path, str | None]) -> list[Pa
     often = Counter(sizes.values())
     first: dict[tuple[int, str], Path] = {}
     for path, size in sizes.items():
-        digest = (md5s[path] or _md5(path)) if often[size] > 1 else ""
+        digest = (md5s[path] or md5_of(path)) if often[size] > 1 else ""
         first.setdefault((size, digest), path)
     return list(first.values())
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _may_heal(error: SegtoolsError, attempt: int, options: FetchOptions) -> bool:

@@ -8,7 +8,6 @@ object. S3 shows an object whole or not at all, so a PUT is what an atomic renam
 from __future__ import annotations
 
 import configparser
-import hashlib
 import importlib
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from segtools.errors import EnvironmentProblem, MissingError, UsageError, WriteError
-from segtools.files import replacing
+from segtools.files import md5_of, replacing
 from segtools.objectstore.urls import (
     AMAZON,
     FILE,
@@ -261,7 +260,7 @@ class Bucket:
         done = self._put(key, body)
         if isinstance(body, bytes) and self.options.verify_md5:
             arrived = Listed(len(body), done["e_tag"] or "").md5
-            if arrived not in (None, _md5(body)):
+            if arrived not in (None, md5_of(body)):
                 raise WriteError("write-failed", f"Other bytes than were sent arrived in {self.url}/{key}.")
 
     def create(self, key: str, content: bytes) -> bool:
@@ -302,7 +301,7 @@ class Bucket:
             listed is not None
             and listed.md5 is not None
             and listed.size_bytes == path.stat().st_size
-            and listed.md5 == _md5(path.read_bytes())
+            and listed.md5 == md5_of(path)
         )
 
     # --- the client -------------------------------------------------------------------------------
@@ -415,7 +414,3 @@ class Bucket:
 
 def _is_small(path: Path) -> bool:
     return path.stat().st_size <= _PART_BYTES
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()

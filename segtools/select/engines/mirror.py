@@ -8,7 +8,6 @@ read, so a folder of that name is whole.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -20,7 +19,7 @@ import pyarrow as pa
 from segtools import schema
 from segtools.bounded_json import load_json
 from segtools.errors import EnvironmentProblem, FetchError, SegtoolsError, SelectError, Transient
-from segtools.files import TEMPORARY_PREFIX, write_bytes, write_error
+from segtools.files import TEMPORARY_PREFIX, md5_of, write_bytes, write_error
 from segtools.objectstore.s5cmd import FetchOptions, S5cmd
 from segtools.objectstore.urls import IDC_EXPORT
 from segtools.select.engines import schema_drift
@@ -199,12 +198,7 @@ def _list(s5cmd: S5cmd, export_url: str, idc_version: int) -> list[_Remote]:
 def _whole(path: Path, file: _Remote) -> bool:
     if not path.is_file() or path.stat().st_size != file.size_bytes:
         return False
-    return file.md5 is None or _md5(path) == file.md5
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return file.md5 is None or md5_of(path) == file.md5
 
 
 def _checked(path: Path, file: _Remote) -> dict[str, Any]:
@@ -225,7 +219,7 @@ def _checked(path: Path, file: _Remote) -> dict[str, Any]:
         raise SelectError(
             "table-invalid", f"{file.url} is not a valid Parquet file: {error}.", url=file.url
         ) from error
-    return {"name": file.name, "bytes": file.size_bytes, "rows": rows, "md5": file.md5 or _md5(path)}
+    return {"name": file.name, "bytes": file.size_bytes, "rows": rows, "md5": file.md5 or md5_of(path)}
 
 
 def _check_table(folder: Path, files: Sequence[_Remote], idc_version: int) -> None:
