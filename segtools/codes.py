@@ -104,6 +104,7 @@ CODES: dict[str, Code] = {
         inflate_limit=("A deflated stream expands to more than its header explains.", "The file is damaged or hostile; exclude it."),
         missing_attribute=("An attribute that is needed to read the mask is absent.", "The file is incomplete at its source; report it there."),
         invalid_attribute=("An attribute has a value that is not allowed, and no other attribute can replace it.", "The file is wrong at its source; report it there."),
+        image_incomplete=("Slices of an image series are missing.", "Fetch the series again; if it stays so, leave it out: no slice is made up."),
         image_unsupported=("The image is in colour, or its pixels are packed in a way that this reader does not support.", "Convert the series to single-channel images with 8 or 16 bits, or leave it out."),
         suv_unavailable=("The PET series lacks what is needed to compute a standardised uptake value.", "Use `quantity: stored-unit`, or complete the header of the series."),
         unsupported_transfer_syntax=("This reader does not support the transfer syntax.", "Convert the file, or ask for support of the syntax."),
@@ -196,7 +197,7 @@ CODES: dict[str, Code] = {
         export_overlap=("Structures of a case share voxels, which the format cannot express.", "Export with `--overlap regions`, or choose structures that do not overlap with `--where`."),
         export_needs_images=("The format needs an image for each case, and this one has none.", "Run the cohort with `output.images: nifti`, or give a folder with `--images`."),
         export_mixed_modality=("The cases have images of several modalities, and the format needs one.", "Choose one with `--where \"source_modality = 'CT'\"`."),
-        pair_grid_differs=("Image and label map of a case lie on different grids.", "Run the cohort with `output.grid: source`, so that masks lie on the grid of their images."),
+        export_grid_differs=("Image and label map of a case lie on different grids.", "Run the cohort with `output.grid: source`, so that masks lie on the grid of their images."),
     ),
     # --- findings of decode: repaired, assumed or doubtful ---------------------------------------
     **_findings(
@@ -208,6 +209,7 @@ CODES: dict[str, Code] = {
         pseudo_binary_fractional=(Severity.WARNING, "A FRACTIONAL segmentation has only two values, as a mask has.", "It was decoded as a label map."),
         misdeclared_maximum=(Severity.WARNING, "A FRACTIONAL segmentation has a single non-zero value, below MaximumFractionalValue.", "It was decoded as a mask; the value is recorded."),
         fraction_above_maximum=(Severity.ERROR, "A fraction is above MaximumFractionalValue.", "It was cut to the maximum, as decode.clip_fractions asks."),
+        image_unavailable=(Severity.WARNING, "The images of a segmentation were asked for and could not be had.", "See the images table for the reason; the mask is complete without them."),
         padding_value_mapped=(Severity.INFO, "PixelPaddingValue is not 0: that value became background 0.", "Nothing to do."),
         zero_is_segment=(Severity.HINT, "Segment 0 is a real segment, not background.", "Do not read 0 as background in this file."),
         undeclared_label=(Severity.WARNING, "Voxels or frames have a segment number that SegmentSequence lacks.", "They were kept, as a segment named after its number."),
@@ -275,6 +277,7 @@ CODES: dict[str, Code] = {
         "check",
         laterality_conflict=(Severity.WARNING, "Label, code and position disagree about the side.", "Look at the mask."),
         duplicate_structure=(Severity.HINT, "One file has the same structure twice.", "Tell them apart by tracking_id or segment_number."),
+        pair_grid_differs=(Severity.HINT, "Image and label map lie on different grids.", "Run the cohort with `output.grid: source` if pairs of one shape are wanted."),
         volume_outlier=(Severity.WARNING, "The volume differs much from the other segments of this structure in the dataset.", "Look at the mask."),
         touches_border=(Severity.INFO, "The mask touches the border of its grid.", "It may be cut off."),
         fragmented=(Severity.HINT, "The mask has many separate components.", "Look at the mask."),

@@ -367,6 +367,11 @@ SERIES = Table(
         _int("volume_bytes", "Bytes of the volumes.", bits=64, unit="bytes", minimum=0),
         _int("finding_count", "Findings.", minimum=0),
         _text("local_path", "Folder of its volumes, relative to the dataset.", nullable=True),
+        _text(
+            "image_path",
+            "NIfTI of the segmented images, relative to the dataset, if asked for.",
+            nullable=True,
+        ),
         _text("settings_hash", "Hash of the settings the outputs depend on."),
         _int(
             "retired_idc_version", "IDC release that dropped the series.", bits=16, nullable=True, minimum=1
@@ -404,15 +409,63 @@ FILES = Table(
         _text("path", "Path relative to the dataset."),
         _text("seg_series_uid", "SeriesInstanceUID of the segmentation it was made from."),
         _text("seg_sop_uid", "SOPInstanceUID of the segmentation it was made from."),
-        _text("kind", "What it is.", values=("dseg", "mask", "probseg", "sidecar")),
+        _text("kind", "What it is.", values=("dseg", "mask", "probseg", "image", "sidecar")),
         _int("size_bytes", "Bytes.", bits=64, unit="bytes", minimum=0),
         _text("sha256", "SHA-256 of the bytes, hexadecimal."),
     ),
-    key=("path",),
+    key=("seg_series_uid", "path"),
     order=("seg_series_uid", "path"),
 )
 
-DATASET_TABLES = (SERIES, SEGMENTS, FINDINGS, FILES)
+IMAGES = Table(
+    "images",
+    "One row per segmentation series and image series that it was drawn on, where images were asked for.",
+    (
+        _text("seg_series_uid", "SeriesInstanceUID of the segmentation."),
+        _text("image_series_uid", "SeriesInstanceUID of the images."),
+        _text("collection_id", "Collection; PatientID is unique only within one."),
+        _text("patient_id", "PatientID (0010,0020)."),
+        _text("study_uid", "StudyInstanceUID (0020,000D) of the images."),
+        _text("crdc_series_uuid", "Content id of this version of the images."),
+        _text("modality", "Modality (0008,0060).", nullable=True),
+        _text(
+            "image_path",
+            "NIfTI of the images, relative to the dataset; several segmentations share it.",
+            nullable=True,
+        ),
+        _text("unit", "UCUM unit of the values: [hnsf'U], Bq/mL, g/mL, 1.", nullable=True),
+        _text("data_type", "Type of the values.", nullable=True, values=("int16", "float32")),
+        _int("size_i", "Columns of the grid.", unit="voxels", nullable=True, minimum=1),
+        _int("size_j", "Rows of the grid.", unit="voxels", nullable=True, minimum=1),
+        _int("size_k", "Slices of the grid.", unit="voxels", nullable=True, minimum=1),
+        _real("spacing_i_mm", "Distance of neighbouring columns.", "mm", nullable=True, minimum=0),
+        _real("spacing_j_mm", "Distance of neighbouring rows.", "mm", nullable=True, minimum=0),
+        _real("spacing_k_mm", "Distance of neighbouring slices.", "mm", nullable=True, minimum=0),
+        Column("affine_ras_mm", "affine", "Affine (i, j, k, 1) to RAS+, 4x4 row-major.", "mm", nullable=True),
+        _text("frame_of_reference_uid", "FrameOfReferenceUID (0020,0052).", nullable=True),
+        _real("rescale_slope", "RescaleSlope (0028,1053); null where slices differ.", nullable=True),
+        _real("rescale_intercept", "RescaleIntercept (0028,1052); null where slices differ.", nullable=True),
+        _text("manufacturer", "Manufacturer (0008,0070).", nullable=True),
+        _text("model_name", "ManufacturerModelName (0008,1090).", nullable=True),
+        _text("series_description", "SeriesDescription (0008,103E).", nullable=True),
+        _text("body_part", "BodyPartExamined (0018,0015).", nullable=True),
+        _text("kernel", "ConvolutionKernel (0018,1210).", nullable=True),
+        _text("contrast_agent", "ContrastBolusAgent (0018,0010).", nullable=True),
+        _int("instance_count", "SOP instances of the series as the table states them.", minimum=0),
+        _int(
+            "source_bytes", "Bytes of the series as the table states them.", bits=64, unit="bytes", minimum=0
+        ),
+        _text("license", "Short name of the licence.", nullable=True),
+        _text("status", "ok or failed.", values=("ok", "failed")),
+        _text("error_code", "Why there is no image.", nullable=True),
+        _text("error_message", "The same in a sentence.", nullable=True),
+        _text("converter", "Converter name/version."),
+    ),
+    key=("seg_series_uid", "image_series_uid"),
+    order=("seg_series_uid", "image_series_uid"),
+)
+
+DATASET_TABLES = (SERIES, SEGMENTS, FINDINGS, FILES, IMAGES)
 
 AGREEMENT = Table(
     "agreement",

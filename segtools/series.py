@@ -49,13 +49,17 @@ class SelectedSeries:
     license: str | None = None
     source_doi: str | None = None
     objects: tuple[RemoteObject, ...] = field(default=(), compare=False)
+    images: tuple[SelectedSeries, ...] = field(default=(), compare=False)
+    """The image series it was drawn on, where they are to be fetched too; `seg_series_uid` is theirs."""
 
     def row(self) -> dict[str, Any]:
         """The row of `segtools.schema.SELECTION`."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "objects"}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("objects", "images")}
 
 
-def iter_selection(selection: pa.Table, objects: pa.Table | None = None) -> Iterator[SelectedSeries]:
+def iter_selection(
+    selection: pa.Table, objects: pa.Table | None = None, images: pa.Table | None = None
+) -> Iterator[SelectedSeries]:
     """The series of a selection, in the table's order.
 
     Parameters
@@ -64,15 +68,23 @@ def iter_selection(selection: pa.Table, objects: pa.Table | None = None) -> Iter
         With the schema `segtools.schema.SELECTION`.
     objects : pyarrow.Table, optional
         With the schema `segtools.schema.OBJECTS`.
+    images : pyarrow.Table, optional
+        With the schema `segtools.schema.SELECTION`: image series to fetch with those drawn on them.
     """
     known: dict[str, list[RemoteObject]] = {}
     if objects is not None:
         for row in objects.to_pylist():
             uid = row.pop("seg_series_uid")
             known.setdefault(uid, []).append(RemoteObject(**row))
+    pictures = {row["seg_series_uid"]: SelectedSeries(**row) for row in images.to_pylist()} if images else {}
     for batch in selection.to_batches(max_chunksize=10_000):
         for row in batch.to_pylist():
-            yield SelectedSeries(**row, objects=tuple(known.get(row["seg_series_uid"], ())))
+            source = pictures.get(row["source_series_uid"] or "")
+            yield SelectedSeries(
+                **row,
+                objects=tuple(known.get(row["seg_series_uid"], ())),
+                images=(source,) if source else (),
+            )
 
 
 @dataclass(frozen=True, slots=True)

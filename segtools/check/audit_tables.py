@@ -25,9 +25,9 @@ _COUNTS = """
     ), counted AS (
         SELECT seg_series_uid, 'segment_count' AS what, count(*) AS n FROM segments GROUP BY ALL
         UNION ALL SELECT seg_series_uid, 'volume_count', count(*)
-            FROM files WHERE kind <> 'sidecar' GROUP BY ALL
+            FROM files WHERE kind NOT IN ('sidecar', 'image') GROUP BY ALL
         UNION ALL SELECT seg_series_uid, 'volume_bytes', sum(size_bytes)
-            FROM files WHERE kind <> 'sidecar' GROUP BY ALL
+            FROM files WHERE kind NOT IN ('sidecar', 'image') GROUP BY ALL
         UNION ALL SELECT seg_series_uid, 'finding_count', count(*) FROM findings
             WHERE seg_series_uid IS NOT NULL AND NOT list_contains($checks, rule) GROUP BY ALL
     )
@@ -40,6 +40,7 @@ _COUNTS = """
 _PATHS = """
     WITH named AS (
         SELECT DISTINCT seg_series_uid, unnest([volume_path, mask_path, fraction_path]) AS path FROM segments
+        UNION SELECT seg_series_uid, image_path FROM images
     )
     SELECT path FROM named WHERE path IS NOT NULL
     EXCEPT SELECT path FROM files ORDER BY path

@@ -197,6 +197,21 @@ _CODE_MEANING = """
     GROUP BY scheme, code HAVING count(DISTINCT lower(trim(meaning))) > 1
 """
 
+_PAIR_GRID = """
+    SELECT i.seg_series_uid, s.seg_sop_uid,
+        'The label map has ' || s.size_k || ' × ' || s.size_j || ' × ' || s.size_i
+        || ' voxels (k, j, i), the image ' || i.size_k || ' × ' || i.size_j || ' × ' || i.size_i
+        || ', or their affines differ.' AS message
+    FROM images i JOIN (
+        SELECT DISTINCT seg_series_uid, seg_sop_uid, size_i, size_j, size_k, affine_ras_mm FROM segments
+        WHERE coalesce(volume_path, fraction_path) IS NOT NULL
+    ) s USING (seg_series_uid)
+    WHERE i.image_path IS NOT NULL AND (
+        (i.size_i, i.size_j, i.size_k) IS DISTINCT FROM (s.size_i, s.size_j, s.size_k)
+        OR list_max([abs(i.affine_ras_mm[n] - s.affine_ras_mm[n]) FOR n IN range(1, 17)]) > 1e-3
+    )
+"""
+
 RULES = (
     Rule("volume-outlier", 2, "segment", _VOLUME_OUTLIER),
     Rule("laterality-conflict", 1, "segment", _LATERALITY_BY_LABEL),
@@ -205,6 +220,7 @@ RULES = (
     Rule("touches-border", 1, "instance", _TOUCHES_BORDER),
     Rule("fragmented", 1, "segment", _FRAGMENTED),
     Rule("noncommercial-license", 1, "series", _NONCOMMERCIAL),
+    Rule("pair-grid-differs", 1, "instance", _PAIR_GRID),
     Rule("code-meaning-conflict", 1, "dataset", _CODE_MEANING),
 )
 """Every rule of the catalog; adding one is adding it here."""

@@ -33,7 +33,7 @@ _HARMLESS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 _VOLUME_DEPTH = 4
 """``volumes/<collection>/<PatientID>/<SeriesInstanceUID>``"""
-_VOLUME_FILE = re.compile(r"_(dseg|mask|probseg)\.(nii\.gz|json|tsv)\Z")
+_VOLUME_FILE = re.compile(r"_(dseg|mask|probseg|image)\.(nii\.gz|json|tsv)\Z")
 
 VolumeKind = Literal["dseg", "mask", "probseg"]
 
@@ -80,6 +80,11 @@ def volume_name(
     if label is not None:
         entities.append(f"label-{label:02d}")
     return "_".join([*entities, f"{kind}.nii.gz"])
+
+
+def image_name(series_uid: str, extension: str, *, revision: str) -> str:
+    """File name of an image series' NIfTI or sidecar: ``<SeriesInstanceUID>_rev-<revision>_image.nii.gz``."""
+    return "_".join([*_stem(series_uid, revision), f"image.{extension}"])
 
 
 def is_volume_file(relative: str) -> bool:

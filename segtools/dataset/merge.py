@@ -51,6 +51,7 @@ _RETIRED = {
     "volume_bytes": "0",
     "finding_count": "0",
     "local_path": "NULL",
+    "image_path": "NULL",
     "retired_idc_version": "CASE WHEN c.status = 'retired' THEN c.retired_idc_version ELSE $idc_version END",
 }
 

@@ -10,10 +10,10 @@ import os
 import shutil
 import tempfile
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from segtools.dataset.arrays import Image, Volume
 from segtools.dataset.committed_files import CommittedFiles
 from segtools.dataset.image_cache import ImageCache
 from segtools.dataset.lookup import Lookup, typed
@@ -39,43 +39,6 @@ if TYPE_CHECKING:
 
 CACHE_BYTES = 256 << 20
 """Label maps kept in memory for the next `mask`: one of 512 x 512 x 1024 voxels of one byte."""
-
-
-@dataclass(frozen=True)
-class Volume:
-    """The label maps of one instance.
-
-    Attributes
-    ----------
-    layers : tuple of (k, j, i) ndarray
-        One, unless segments share voxels. Values are SegmentNumbers, or label indices where the
-        volume was asked for with ``labels="cohort"``; 0 is background.
-    affine_ras_mm : (4, 4) float64 ndarray, mm
-        (i, j, k, 1) to RAS+.
-    segments : pyarrow.Table
-        The instance's rows.
-    """
-
-    layers: tuple[npt.NDArray[Any], ...]
-    affine_ras_mm: npt.NDArray[np.float64]
-    segments: pa.Table
-
-    @property
-    def array(self) -> npt.NDArray[Any]:
-        """(k, j, i) ndarray, if there is one layer.
-
-        Raises
-        ------
-        UsageError
-            ``not-found``: segments share voxels, so one array cannot hold them.
-        """
-        if len(self.layers) != 1:
-            raise UsageError(
-                "not-found",
-                f"The volume has {len(self.layers)} layers, so there is no single array.",
-                hint="Take `layers`, or one `mask` at a time.",
-            )
-        return self.layers[0]
 
 
 def open_dataset(
@@ -229,6 +192,10 @@ class Dataset:
         """Rows of the findings table; parameters as in `segments`."""
         return self._select("findings", where, columns)
 
+    def images(self, where: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows of the images table; parameters as in `segments`."""
+        return self._select("images", where, columns)
+
     def sql(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> pa.Table:
         """Result of one SELECT in DuckDB's SQL over the views ``series``, ``segments``, ``findings``.
 
@@ -371,6 +338,63 @@ class Dataset:
         # Null where part of it is unknown: the file's own then stands in for it.
         affine = images[0].affine_ras_mm if stated is None else np.array(stated, np.float64).reshape(4, 4)
         return Volume(layers, affine, rows)
+
+    def image(self, segmentation: str | Mapping[str, Any]) -> Image:
+        """The images that a segmentation was drawn on.
+
+        Parameters
+        ----------
+        segmentation : str or row
+            SeriesInstanceUID of the segmentation, or a row of segments, series or images.
+
+        Raises
+        ------
+        MissingError
+            ``not-found``: the cohort asked for no images, or these could not be had.
+        DatasetError
+            ``dataset-invalid``: the file is missing or broken.
+        """
+        found = self._images_of(segmentation)
+        path = found["image_path"]
+        image = self._image(path)
+        return Image(image.array, image.affine_ras_mm, found)
+
+    def pair(self, segment: str | Mapping[str, Any]) -> tuple[Image, npt.NDArray[np.bool_]]:
+        """An image and the mask of one segment, of one shape and on one grid.
+
+        Parameters and errors as in `mask` and `image`.
+
+        Raises
+        ------
+        MissingError
+            ``not-found``: mask and image lie on different grids.
+        """
+        row = self._lookup.segment(segment)
+        image, mask = self.image(str(row["seg_series_uid"])), self._mask(row)
+        if image.array.shape != mask.shape:
+            raise MissingError(
+                "not-found",
+                f"The image has {image.array.shape} voxels (k, j, i), the mask {mask.shape}: no pair.",
+                hint="Run the cohort with `output.grid: source`.",
+            )
+        return image, mask
+
+    def _images_of(self, segmentation: str | Mapping[str, Any]) -> dict[str, Any]:
+        uid = segmentation if isinstance(segmentation, str) else segmentation.get("seg_series_uid")
+        rows = self.sql(
+            "SELECT * FROM images WHERE seg_series_uid = $uid AND image_path IS NOT NULL "
+            "ORDER BY image_series_uid LIMIT 1",
+            {"uid": str(uid)},
+        ).to_pylist()
+        if not rows:
+            raise MissingError(
+                "not-found",
+                f"There is no image of segmentation {uid} in this dataset.",
+                hint="Run the cohort with `output.images: nifti`; the images table says what failed.",
+                value=uid,
+            )
+        found: dict[str, Any] = rows[0]
+        return found
 
     def _mask(self, row: Row) -> npt.NDArray[np.bool_]:
         alone = text(row, "fraction_path") or text(row, "mask_path")

@@ -16,25 +16,25 @@ from segtools.finding import Finding
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from segtools.decode.dicom.file import Structure
+    from segtools.decode.dicom.file import DicomFile
 
 _NUMBER_OF_FRAMES, _PIXEL_DATA = 0x00280008, 0x7FE00010
 _TAG = "(0028,0008)"
 MAX_FRAMES = 2**31 - 1
 
 
-def stated_frames(structure: Structure) -> int | None:
+def stated_frames(structure: DicomFile) -> int | None:
     """NumberOfFrames; None where it is absent, 0, negative, or no number."""
     stated = structure.integer(_NUMBER_OF_FRAMES)
     return stated if stated is not None and 0 < stated <= MAX_FRAMES else None
 
 
-def described_frames(structure: Structure) -> int:
+def described_frames(structure: DicomFile) -> int:
     """Items of PerFrameFunctionalGroupsSequence; 0 where there is none."""
     return structure.per_frame.count if structure.per_frame is not None else 0
 
 
-def is_empty(structure: Structure) -> bool:
+def is_empty(structure: DicomFile) -> bool:
     """Whether the file holds no frame: none is described, and there are no pixels.
 
     An absent PixelData counts only where NumberOfFrames names no frames either: a file cut off before
@@ -54,7 +54,7 @@ def is_empty(structure: Structure) -> bool:
     return stated is None and structure.per_frame is not None and not any(memoryview(there))
 
 
-def _only_an_offset_table(structure: Structure, position: int) -> bool:
+def _only_an_offset_table(structure: DicomFile, position: int) -> bool:
     """Whether an encapsulated PixelData has no fragment: ``FE FF 00 E0 00 00 00 00 FE FF DD E0``."""
     raw = structure.raw
     if raw[position : position + 4] == b"\xfe\xff\x00\xe0":
@@ -62,12 +62,12 @@ def _only_an_offset_table(structure: Structure, position: int) -> bool:
     return raw[position : position + 4] == b"\xfe\xff\xdd\xe0"
 
 
-def agreed_frames(structure: Structure, holds: Callable[[int], bool]) -> tuple[int, list[Finding]]:
+def agreed_frames(structure: DicomFile, holds: Callable[[int], bool]) -> tuple[int, list[Finding]]:
     """Frames that two of the three witnesses agree on.
 
     Parameters
     ----------
-    structure : Structure
+    structure : DicomFile
     holds : callable
         Whether PixelData is as long as that many frames are; asked only where the two others differ.
 
@@ -99,7 +99,7 @@ def agreed_frames(structure: Structure, holds: Callable[[int], bool]) -> tuple[i
     )
 
 
-def stated_text(structure: Structure) -> str:
+def stated_text(structure: DicomFile) -> str:
     """NumberOfFrames as written, for messages."""
     element = structure.elements.get(_NUMBER_OF_FRAMES)
     if element is None:
@@ -111,7 +111,7 @@ def stated_text(structure: Structure) -> str:
     return repr(raw.decode("latin-1")) if raw and parse_decimals(raw) else "empty"
 
 
-def _repaired(structure: Structure, count: int, witness: str) -> Finding:
+def _repaired(structure: DicomFile, count: int, witness: str) -> Finding:
     described = described_frames(structure)
     return Finding(
         "frame-count-repaired",

@@ -10,7 +10,7 @@ from segtools.errors import CorruptSegError, NotSegError, UnsupportedSegError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from segtools.decode.dicom.file import Element, Structure
+    from segtools.decode.dicom.file import DicomFile, Element
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -27,7 +27,7 @@ _SEGMENTATION_TYPE = 0x00620001
 _SLIDE_TAGS = (0x00480006, 0x00480007, 0x00480008, 0x00480102)
 
 
-def check_class(structure: Structure) -> None:
+def check_class(structure: DicomFile) -> None:
     """Refuse what is no segmentation of pixels.
 
     Raises
@@ -47,7 +47,7 @@ def check_class(structure: Structure) -> None:
         )
 
 
-def check_no_slide(structure: Structure, is_slide: bool) -> None:
+def check_no_slide(structure: DicomFile, is_slide: bool) -> None:
     """Refuse tiled slides (PS3.3 C.8.12.4, C.7.6.17.3).
 
     Raises
@@ -69,7 +69,7 @@ def check_no_slide(structure: Structure, is_slide: bool) -> None:
         )
 
 
-def segmentation_type(structure: Structure) -> str:
+def segmentation_type(structure: DicomFile) -> str:
     """SegmentationType (0062,0001).
 
     Raises
@@ -90,7 +90,7 @@ def segmentation_type(structure: Structure) -> str:
     raise CorruptSegError("missing-attribute", "SegmentationType (0062,0001) is absent.", tag="(0062,0001)")
 
 
-def size(structure: Structure) -> tuple[int, int]:
+def size(structure: DicomFile) -> tuple[int, int]:
     """Rows and Columns of a frame.
 
     Raises
@@ -110,12 +110,12 @@ def size(structure: Structure) -> tuple[int, int]:
     return structure.integer(_ROWS) or 0, structure.integer(_COLUMNS) or 0
 
 
-def read_seg_header(structure: Structure, kind: str, frame_count: int) -> SegHeader:
+def read_seg_header(structure: DicomFile, kind: str, frame_count: int) -> SegHeader:
     """Header of a file.
 
     Parameters
     ----------
-    structure : Structure
+    structure : DicomFile
     kind : str
         SegmentationType.
     frame_count : int
@@ -145,7 +145,7 @@ def read_seg_header(structure: Structure, kind: str, frame_count: int) -> SegHea
     )
 
 
-def sources(structure: Structure) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def sources(structure: DicomFile) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Series and images that the top level refers to, each once, in order of first mention."""
     series: dict[str, None] = {}
     instances: dict[str, None] = {}
@@ -159,13 +159,13 @@ def sources(structure: Structure) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(series), tuple(instances)
 
 
-def _series_items(structure: Structure) -> Iterator[dict[int, Element]]:
+def _series_items(structure: DicomFile) -> Iterator[dict[int, Element]]:
     yield from structure.items(_REFERENCED_SERIES)
     for study in structure.items(_OTHER_STUDIES):
         yield from structure.items(study.get(_REFERENCED_SERIES))
 
 
-def _collect(structure: Structure, sequence: Element | None, instances: dict[str, None]) -> None:
+def _collect(structure: DicomFile, sequence: Element | None, instances: dict[str, None]) -> None:
     for item in structure.items(sequence):
         if name := structure.uid(item.get(_REFERENCED_UID)):
             instances.setdefault(name)

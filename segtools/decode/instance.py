@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segtools.decode import header as seg_header
-from segtools.decode.dicom.file import PER_FRAME_GROUPS, Structure, tag_text
+from segtools.decode.dicom.file import PER_FRAME_GROUPS, DicomFile, tag_text
 from segtools.decode.frame_count import agreed_frames, described_frames, is_empty, stated_frames, stated_text
 from segtools.decode.geometry.frame_table import FrameTable, derivation_uids, read_frames
 from segtools.decode.pixels.frames import Frames, PixelDescription
@@ -32,7 +32,7 @@ class Instance:
 
     Attributes
     ----------
-    structures : tuple of Structure
+    structures : tuple of DicomFile
         The file; or the parts of a concatenation, in order.
     kind : str
         SegmentationType.
@@ -45,7 +45,7 @@ class Instance:
     findings : tuple of Finding
     """
 
-    structures: tuple[Structure, ...]
+    structures: tuple[DicomFile, ...]
     kind: str
     size: tuple[int, int]
     table: FrameTable
@@ -55,12 +55,12 @@ class Instance:
     findings: tuple[Finding, ...]
 
     @property
-    def structure(self) -> Structure:
+    def structure(self) -> DicomFile:
         """The file, or the first part."""
         return self.structures[0]
 
 
-def open_instance(structure: Structure, *, strict_length: bool = True) -> Instance:
+def open_instance(structure: DicomFile, *, strict_length: bool = True) -> Instance:
     """Everything of a file but the voxels.
 
     Raises
@@ -114,7 +114,7 @@ def open_instance(structure: Structure, *, strict_length: bool = True) -> Instan
 
 
 def _count(
-    structure: Structure, table: FrameTable, kind: str, size: tuple[int, int], strict_length: bool
+    structure: DicomFile, table: FrameTable, kind: str, size: tuple[int, int], strict_length: bool
 ) -> tuple[FrameTable, list[Finding]]:
     """Rows of the frames that there are, by the witnesses that agree; see `agreed_frames`."""
 
@@ -146,7 +146,7 @@ class _NoFrames(Frames):
         super().__init__(0, size)
 
 
-def _no_frames(structure: Structure, segments: tuple[Segment, ...]) -> Finding:
+def _no_frames(structure: DicomFile, segments: tuple[Segment, ...]) -> Finding:
     return Finding(
         "empty-segmentation",
         f"There are no frames and no pixels (NumberOfFrames (0028,0008) is {stated_text(structure)}): "
@@ -156,7 +156,7 @@ def _no_frames(structure: Structure, segments: tuple[Segment, ...]) -> Finding:
 
 
 def _open_pixels(
-    structure: Structure, table: FrameTable, kind: str, size: tuple[int, int], strict_length: bool
+    structure: DicomFile, table: FrameTable, kind: str, size: tuple[int, int], strict_length: bool
 ) -> tuple[Frames, list[Finding]]:
     element = structure.elements.get(_PIXEL_DATA)
     if element is None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from segtools.decode.dicom.file import Structure
+    from segtools.decode.dicom.file import DicomFile
 
 _DESCRIPTORS = (0x00281101, 0x00281102, 0x00281103)
 _DATA = (0x00281201, 0x00281202, 0x00281203)
 
 
-def palette_rgb(structure: Structure, number: int) -> tuple[int, int, int] | None:
+def palette_rgb(structure: DicomFile, number: int) -> tuple[int, int, int] | None:
     """(red, green, blue), 0-255, of palette entry `number`; None where there is no such entry."""
     channels = [_entry(structure, *tags, number) for tags in zip(_DESCRIPTORS, _DATA, strict=True)]
     red, green, blue = channels
@@ -20,7 +20,7 @@ def palette_rgb(structure: Structure, number: int) -> tuple[int, int, int] | Non
     return red, green, blue
 
 
-def _entry(structure: Structure, descriptor_tag: int, data_tag: int, number: int) -> int | None:
+def _entry(structure: DicomFile, descriptor_tag: int, data_tag: int, number: int) -> int | None:
     descriptor = structure.elements.get(descriptor_tag)
     data = structure.elements.get(data_tag)
     if descriptor is None or data is None or descriptor.length != 6 or data.length < 0:

@@ -13,7 +13,7 @@ from segtools.decode import header as seg_header
 from segtools.decode.dicom.file import SHARED_GROUPS, open_structure
 from segtools.decode.dicom.mmap import MappedFile, map_file
 from segtools.decode.geometry.frame_table import FrameTable
-from segtools.decode.geometry.grid import Placement, orientation_groups, place, place_nothing
+from segtools.decode.geometry.grid import Placement, orientation_groups, place_frames, place_nothing
 from segtools.decode.geometry.time_points import TimePoints, tell_apart
 from segtools.decode.instance import Instance, join, open_instance
 from segtools.decode.labelmap.assemble import decode_voxels
@@ -270,7 +270,7 @@ def place_instance(instance: Instance, options: DecodeOptions, source_grid: Sour
     if not instance.table.count:
         grid = None if source_grid is None else Grid(source_grid.shape, source_grid.affine_lps)
         return place_nothing(*instance.size, grid)
-    return place(instance.table, *instance.size, options.geometry, options.max_bytes)
+    return place_frames(instance.table, *instance.size, options.geometry, options.max_bytes)
 
 
 def _parts(instance: Instance, options: DecodeOptions) -> list[Ints]:
@@ -280,14 +280,17 @@ def _parts(instance: Instance, options: DecodeOptions) -> list[Ints]:
     for frames in _split(orientation_groups(table), np.arange(table.count)):
         try:
             placements = [
-                (frames, place(table.take(frames), *instance.size, options.geometry, options.max_bytes))
+                (
+                    frames,
+                    place_frames(table.take(frames), *instance.size, options.geometry, options.max_bytes),
+                )
             ]
         except UnsupportedSegError:
             stacks = _split(table.stack[frames], frames)
             if len(stacks) == 1:
                 raise
             placements = [
-                (each, place(table.take(each), *instance.size, options.geometry, options.max_bytes))
+                (each, place_frames(table.take(each), *instance.size, options.geometry, options.max_bytes))
                 for each in stacks
             ]
         parts += [each for each, _ in placements]
@@ -299,7 +302,7 @@ def _volumes(
 ) -> list[SegVolume]:
     """Volume of a part; or several, where frames of one segment at one position differ."""
     table = instance.table.take(frames)
-    placement = place(table, *instance.size, options.geometry, options.max_bytes)
+    placement = place_frames(table, *instance.size, options.geometry, options.max_bytes)
     try:
         return [_volume(instance, table, frames, placement, segments, options)]
     except CorruptSegError as error:
@@ -308,7 +311,7 @@ def _volumes(
     volumes = []
     for each in _split(marked.of_frame, frames):
         table = instance.table.take(each)
-        placement = place(table, *instance.size, options.geometry, options.max_bytes)
+        placement = place_frames(table, *instance.size, options.geometry, options.max_bytes)
         volumes.append(_volume(instance, table, each, placement, segments, options))
     return volumes
 

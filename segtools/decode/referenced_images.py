@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.dicom.file import Structure
+    from segtools.decode.dicom.file import DicomFile
     from segtools.decode.geometry.frame_table import SourceImages
     from segtools.decode.geometry.source_grid import SourceGrid
     from segtools.decode.instance import Instance
@@ -49,7 +49,7 @@ def read_references(path: Path) -> SourceReferences:
     return references_of(structure)
 
 
-def references_of(structure: Structure) -> SourceReferences:
+def references_of(structure: DicomFile) -> SourceReferences:
     """The same of a structure that was read up to PixelData at least."""
     series, instances = seg_header.sources(structure)
     table = read_frames(structure)

@@ -14,7 +14,7 @@ from segtools.terminology.snomed import SNOMED_RT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from segtools.decode.dicom.file import Element, Structure
+    from segtools.decode.dicom.file import DicomFile, Element
 
 _ALGORITHM_TYPES = frozenset({"AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"})
 _BACKGROUND = ("125040", "DCM")
@@ -35,7 +35,7 @@ _CIELAB = 0x0062000D
 _TRACKING_ID, _TRACKING_UID = 0x00620020, 0x00620021
 
 
-def read_segments(structure: Structure) -> tuple[tuple[Segment, ...], list[Finding]]:
+def read_segments(structure: DicomFile) -> tuple[tuple[Segment, ...], list[Finding]]:
     """Segments that a file describes, sorted by number, and what was doubtful about them.
 
     The background of a label map is no segment: the item whose number is PixelPaddingValue, or
@@ -97,7 +97,7 @@ def _background(reader: _Reader, segments: Mapping[int, Segment]) -> set[int]:
 class _Reader:
     """Items of SegmentSequence as `Segment`, with the findings gathered on the way."""
 
-    def __init__(self, structure: Structure) -> None:
+    def __init__(self, structure: DicomFile) -> None:
         self.structure = structure
         self.findings: list[Finding] = []
         self.order: Literal["little", "big"] = "little" if structure.little_endian else "big"

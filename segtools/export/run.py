@@ -219,7 +219,7 @@ def _check_pair(root: Path, case: Case, image_path: Path) -> None:
     )
     if shape != image_shape or not np.allclose(affine, image_affine, atol=_GRID_TOLERANCE_MM):
         raise ExportError(
-            "pair-grid-differs",
+            "export-grid-differs",
             f"Image and label map of case {case.name} lie on different grids: {image_shape} and {shape} "
             "voxels (k, j, i), or other affines.",
         )

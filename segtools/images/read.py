@@ -1,6 +1,6 @@
 """An image series as one volume: slices in order of position, values rescaled, one affine.
 
-The grid is that of `segtools.decode.geometry.source_grid`, so a mask put onto the same series has the
+The grid is that of `segtools.decode.geometry.source_images`, so a mask put onto the same series has the
 same affine to the bit.
 """
 
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from segtools.decode.geometry.source_grid import SourceGrid, source_grid_from_files
+from segtools.decode.geometry.source_images import SourceImages, SourceReferences
+from segtools.decode.geometry.source_planes import scan_images
 from segtools.decode.volume import Grid
-from segtools.errors import CorruptSegError
+from segtools.errors import CorruptSegError, UnsupportedSegError
 from segtools.images.rescale import Rescale, fits_int16, rescaled, rescales, suv_body_weight_factor
 from segtools.images.stored import StoredImage, open_image
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.dicom.file import Structure
+    from segtools.decode.dicom.file import DicomFile
+    from segtools.decode.geometry.source_grid import SourceGrid
+    from segtools.finding import Finding
 
 Quantity = Literal["stored-unit", "suvbw"]
 
@@ -70,6 +73,8 @@ class ImageVolume:
         Of each slice.
     attributes : dict of str to str
         DICOM keyword to text, of the first image, as far as present.
+    findings : tuple of Finding
+        About images of the series that were left out.
     """
 
     array: npt.NDArray[np.int16 | np.float32]
@@ -80,6 +85,7 @@ class ImageVolume:
     unit: str
     rescales: tuple[Rescale, ...]
     attributes: dict[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 def read_images(
@@ -87,7 +93,8 @@ def read_images(
 ) -> ImageVolume:
     """Read a CT, MR or PT series, single-frame or enhanced multi-frame.
 
-    Nothing is resampled: a series that is no regular volume is refused.
+    Nothing is resampled: a series that is no regular volume is refused. Images that do not belong to
+    its stack (a localizer, a stray coronal one) are left out, with a finding.
 
     Parameters
     ----------
@@ -106,13 +113,14 @@ def read_images(
         ``frame-count-mismatch``.
     UnsupportedSegError
         ``multiple-orientations``, ``irregular-spacing``, ``sheared-positions``, ``temporal-frames``,
-        ``image-unsupported``, ``suv-unavailable``, ``unsupported-transfer-syntax``.
+        ``image-incomplete``, ``image-unsupported``, ``suv-unavailable``, ``unsupported-transfer-syntax``.
     """
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(each) for each in source]
     if len(paths) == 1 and paths[0].is_dir():
         paths = sorted(path for path in paths[0].iterdir() if path.is_file() and path.name[0] != ".")
-    grid = source_grid_from_files(paths)
-    images = {image.sop_uid: image for image in map(open_image, paths)}
+    grid = _grid(paths)
+    wanted = set(grid.sop_uids)
+    images = {image.sop_uid: image for image in map(open_image, paths) if image.sop_uid in wanted}
     slices = [_Slice.of(images, grid, k) for k in range(grid.shape[0])]
     first = slices[0].image.structure
     factor = suv_body_weight_factor(first) if options.quantity == "suvbw" else None
@@ -125,7 +133,28 @@ def read_images(
         unit=_unit(first, factor),
         rescales=tuple(each.rescale for each in slices),
         attributes={name: text for name, tag in _TEXT_TAGS.items() if (text := first.text(tag))},
+        findings=grid.findings,
     )
+
+
+def _grid(paths: list[Path]) -> SourceGrid:
+    """Grid of the one image series among some files; other files do not count."""
+    headers, ignored = scan_images(paths)
+    uids = sorted({header.series_uid for header in headers})
+    if len(uids) != 1:
+        raise CorruptSegError(
+            "invalid-attribute",
+            f"{len(paths)} files hold images of {len(uids)} series; a volume needs one.",
+        )
+    images = SourceImages({uids[0]: headers}, ignored)
+    grid = images.grid_for(SourceReferences(series=(uids[0],)))
+    if missing := grid.sop_uids.count(""):
+        raise UnsupportedSegError(
+            "image-incomplete",
+            f"{missing} of {len(grid.sop_uids)} slices of the series are missing.",
+            value=missing,
+        )
+    return grid
 
 
 @dataclass(frozen=True)
@@ -170,7 +199,7 @@ def _as_float(array: npt.NDArray[np.int16 | np.float32], done: int) -> npt.NDArr
     return wide
 
 
-def _unit(structure: Structure, factor: float | None) -> str:
+def _unit(structure: DicomFile, factor: float | None) -> str:
     if factor is not None:
         return "g/mL"
     if structure.text(0x00541001) == "BQML":

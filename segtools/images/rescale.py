@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.dicom.file import Element, Structure
+    from segtools.decode.dicom.file import DicomFile, Element
 
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
 _TRANSFORMATION = 0x00289145
@@ -38,7 +38,7 @@ class Rescale(NamedTuple):
         return self.slope == int(self.slope) and self.intercept == int(self.intercept)
 
 
-def rescales(structure: Structure, frame_count: int) -> list[Rescale]:
+def rescales(structure: DicomFile, frame_count: int) -> list[Rescale]:
     """Rescale of every frame of an image; the identity where none is given.
 
     Raises
@@ -61,13 +61,13 @@ def rescales(structure: Structure, frame_count: int) -> list[Rescale]:
     return [own or top or Rescale() for own in per_frame[:frame_count]]
 
 
-def _of_group(structure: Structure, group: dict[int, Element]) -> Rescale | None:
+def _of_group(structure: DicomFile, group: dict[int, Element]) -> Rescale | None:
     for item in structure.items(group.get(_TRANSFORMATION)):
         return _of_dataset(structure, item)
     return None
 
 
-def _of_dataset(structure: Structure, elements: dict[int, Element]) -> Rescale | None:
+def _of_dataset(structure: DicomFile, elements: dict[int, Element]) -> Rescale | None:
     found = {}
     for tag, keyword in ((_SLOPE, "RescaleSlope"), (_INTERCEPT, "RescaleIntercept")):
         if numbers := parse_decimals(structure.value(elements.get(tag))):
@@ -111,7 +111,7 @@ def rescaled(
     return (stored * rescale.slope + rescale.intercept).astype(np.float32)
 
 
-def suv_body_weight_factor(structure: Structure) -> float:
+def suv_body_weight_factor(structure: DicomFile) -> float:
     """Factor from Bq/mL to the standardised uptake value by body weight, g/mL.
 
     ``SUVbw = activity [Bq/mL] × weight [g] / dose at the time the series is corrected to [Bq]``: the
@@ -149,11 +149,11 @@ def suv_body_weight_factor(structure: Structure) -> float:
     return float(weight * 1000 / (dose * 2 ** (-seconds / half_life)))
 
 
-def _series_start(structure: Structure) -> datetime:
+def _series_start(structure: DicomFile) -> datetime:
     return _moment(structure.text(0x00080021), structure.text(0x00080031), "SeriesDate and SeriesTime")
 
 
-def _injection(structure: Structure, item: dict[int, Element]) -> datetime:
+def _injection(structure: DicomFile, item: dict[int, Element]) -> datetime:
     if moment := structure.text(item.get(0x00181078)):
         return _moment(moment[:8], moment[8:].split("+")[0].split("-")[0], "RadiopharmaceuticalStartDateTime")
     date = structure.text(0x00080021)
@@ -168,7 +168,7 @@ def _moment(date: str | None, time: str | None, keyword: str) -> datetime:
         raise _no_suv(f"{keyword} is {digits!r}") from None
 
 
-def _first(structure: Structure, elements: dict[int, Element], tag: int) -> float | None:
+def _first(structure: DicomFile, elements: dict[int, Element], tag: int) -> float | None:
     numbers: Sequence[float] = parse_decimals(structure.value(elements.get(tag)))
     return numbers[0] if numbers and np.isfinite(numbers[0]) else None
 

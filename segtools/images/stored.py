@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.dicom.file import Structure
+    from segtools.decode.dicom.file import DicomFile
     from segtools.decode.pixels.frames import Frames
 
 _PIXEL_DATA, _EXTENDED_OFFSETS = 0x7FE00010, 0x7FE00001
@@ -31,7 +31,7 @@ class StoredImage:
 
     Attributes
     ----------
-    structure : Structure
+    structure : DicomFile
         The top-level elements.
     sop_uid : str
     frame_count : int
@@ -45,7 +45,7 @@ class StoredImage:
         HighBit + 1 - BitsStored: bits below the value.
     """
 
-    structure: Structure
+    structure: DicomFile
     sop_uid: str
     frame_count: int
     shape: tuple[int, int]
@@ -171,7 +171,7 @@ def open_image(path: Path) -> StoredImage:
     )
 
 
-def _number(structure: Structure, tag: int, keyword: str, name: str) -> int:
+def _number(structure: DicomFile, tag: int, keyword: str, name: str) -> int:
     value = structure.integer(tag)
     if not value or value < 0:
         raise CorruptSegError(
@@ -182,7 +182,7 @@ def _number(structure: Structure, tag: int, keyword: str, name: str) -> int:
     return value
 
 
-def _check_monochrome(structure: Structure, allocated: int, name: str) -> None:
+def _check_monochrome(structure: DicomFile, allocated: int, name: str) -> None:
     samples = structure.integer(0x00280002) or 1
     photometric = structure.text(0x00280004) or "MONOCHROME2"
     if samples != 1 or not photometric.startswith("MONOCHROME"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from segtools.decode import header as seg_header
-from segtools.decode.dicom.file import SHARED_GROUPS, Structure, open_structure
+from segtools.decode.dicom.file import SHARED_GROUPS, DicomFile, open_structure
 from segtools.decode.dicom.headers import PIXEL_DATA
 from segtools.decode.geometry.frame_table import derivation_uids
 from segtools.decode.segments import read_segments
@@ -129,7 +129,7 @@ def read_header(raw: bytes | mmap.mmap, *, looks_at_frames: bool = True) -> Head
     )
 
 
-def _segment_rows(structure: Structure, source: Source) -> list[dict[str, Any]]:
+def _segment_rows(structure: DicomFile, source: Source) -> list[dict[str, Any]]:
     segments, _ = read_segments(structure)
     common = {
         "PatientID": structure.text(_PATIENT_ID) or "",
@@ -143,7 +143,7 @@ def _segment_rows(structure: Structure, source: Source) -> list[dict[str, Any]]:
     return [common | _segment_row(segment) for segment in segments]
 
 
-def _source(structure: Structure, raw: bytes | mmap.mmap | None) -> Source:
+def _source(structure: DicomFile, raw: bytes | mmap.mmap | None) -> Source:
     """The one referenced series; of several, the one whose images the frames name; else the images."""
     series_of: dict[str, str] = {}
     series: dict[str, int] = {}

@@ -39,8 +39,9 @@ class Batch:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of its series as the table states them."""
-        return sum(one.size_bytes for one in self.series)
+        """Bytes of its series, and of their images, as the tables state them."""
+        images = {image.seg_series_uid: image.size_bytes for one in self.series for image in one.images}
+        return sum(one.size_bytes for one in self.series) + sum(images.values())
 
     @property
     def cost_bytes(self) -> int:

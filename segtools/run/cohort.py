@@ -177,6 +177,7 @@ class CohortRun:
             "decode": asdict(self.config.decode) | {"max_bytes": None},
             "grid": self.spec.output.grid,
             "volumes": self.spec.output.volumes,
+            **({"images": self.spec.output.images} if self.spec.output.images != "none" else {}),
             "compression_level": self.config.compression_level,
         }
 
@@ -229,7 +230,7 @@ class CohortRun:
                 self.config.consent.deletion(dataset, self.cohort_text, frozenset(uids))
         planned = [
             series
-            for series in iter_selection(selection.series, selection.objects)
+            for series in iter_selection(selection.series, selection.objects, selection.images)
             if self._is_open(series, known.get(series.seg_series_uid))
         ]
         self.config.consent.download(sum(series.size_bytes for series in planned), len(planned))

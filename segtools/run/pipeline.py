@@ -36,11 +36,13 @@ if TYPE_CHECKING:
     from segtools.objectstore.s5cmd import FetchOptions
     from segtools.run.batches import Batch
     from segtools.run.scratch import Lease
-    from segtools.series import FetchedSeries
+    from segtools.series import FetchedSeries, SelectedSeries
 
 T = TypeVar("T")
 
 _FIRST_CHUNKS = 3
+_IMAGE_MEMORY = 6
+"""Bytes of memory per byte of an image series: float32 of 16-bit values that were halved losslessly."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,9 @@ class Pipeline(Generic[T]):
     options : PipelineOptions
     estimate : callable
         Bytes of memory that `process` takes for a series; asked only where there is a budget.
+    convert : callable, optional
+        Does the same with a fetched image series, for nothing in return; each once, and before the series
+        that were drawn on it.
     """
 
     def __init__(
@@ -105,16 +110,18 @@ class Pipeline(Generic[T]):
         fetch: FetchOptions,
         options: PipelineOptions,
         estimate: Callable[[FetchedSeries], int],
+        convert: Callable[[FetchedSeries], None] | None = None,
     ) -> None:
         self.process = process
         self.estimate = estimate
+        self.convert = convert
         self.fetch = fetch
         self.options = options
         self._is_canceled = False
         self._stops: set[threading.Event] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.process, self.fetch, self.options, self.estimate)
+        return type(self), (self.process, self.fetch, self.options, self.estimate, self.convert)
 
     def cancel(self) -> None:
         """End running downloads and start nothing new; batches under way end with `Canceled`."""
@@ -140,12 +147,14 @@ class Pipeline(Generic[T]):
             if self._is_canceled:
                 raise Canceled
             with Scratch(self.options.scratch, self.options.disk_budget_bytes).lease() as lease:
-                return self._overlapped(self._plan(batch, lease, stop), lease, stop)
+                wanted = frozenset(series.seg_series_uid for series in batch.series)
+                return self._overlapped(self._plan(batch, lease, stop), lease, stop, wanted)
         finally:
             self._stops.discard(stop)
 
     def _plan(self, batch: Batch, lease: Lease, stop: threading.Event) -> list[Plan]:
-        plans = plan_batch(batch.series, lease.folder, self.fetch, stop)
+        images = _images_first(batch.series) if self.convert is not None else list(batch.series)
+        plans = plan_batch(images, lease.folder, self.fetch, stop)
         for plan in plans:
             if plan.error is None and plan.size_bytes > self.options.disk_budget_bytes:
                 budget = f"the disk budget is {self.options.disk_budget_bytes}."
@@ -156,7 +165,9 @@ class Pipeline(Generic[T]):
                 )
         return plans
 
-    def _overlapped(self, plans: Sequence[Plan], lease: Lease, stop: threading.Event) -> list[Processed[T]]:
+    def _overlapped(
+        self, plans: Sequence[Plan], lease: Lease, stop: threading.Event, wanted: frozenset[str]
+    ) -> list[Processed[T]]:
         processed: list[Processed[T]] = []
         fetcher = ThreadPoolExecutor(1, "fetch")
         decoders = ThreadPoolExecutor(self.options.decoders, "decode")
@@ -167,7 +178,10 @@ class Pipeline(Generic[T]):
                 arrived = ahead.result()
                 chunk = next(chunks, None)
                 ahead = None if chunk is None else fetcher.submit(self._fetch, chunk, lease, stop)
-                processed += decoders.map(self._process, arrived, repeat(lease))
+                of_images = [one for one in arrived if one.fetched.series.seg_series_uid not in wanted]
+                list(decoders.map(self._convert, of_images, repeat(lease)))
+                of_masks = [one for one in arrived if one.fetched.series.seg_series_uid in wanted]
+                processed += decoders.map(self._process, of_masks, repeat(lease))
         except BaseException:
             stop.set()
             raise
@@ -202,6 +216,14 @@ class Pipeline(Generic[T]):
             for plan, one, size in zip(chunk, fetched, granted, strict=True)
         ]
 
+    def _convert(self, arrived: _Arrived, lease: Lease) -> None:
+        assert self.convert is not None  # noqa: S101 - no image is planned otherwise
+        size = sum(file.stat().st_size for file in arrived.fetched.files)
+        with _memory(self.options.memory_budget_bytes).taken(size * _IMAGE_MEMORY):
+            self.convert(arrived.fetched)
+        shutil.rmtree(arrived.folder, ignore_errors=True)
+        lease.shrink(arrived.granted_bytes)
+
     def _process(self, arrived: _Arrived, lease: Lease) -> Processed[T]:
         budget = self.options.memory_budget_bytes
         need = 0 if budget is None else self.estimate(arrived.fetched)
@@ -212,6 +234,15 @@ class Pipeline(Generic[T]):
         shutil.rmtree(arrived.folder, ignore_errors=True)
         lease.shrink(arrived.granted_bytes)
         return Processed(result, arrived.seconds_fetch, round(seconds, 6))
+
+
+def _images_first(series: Sequence[SelectedSeries]) -> list[SelectedSeries]:
+    """The series of a batch, each behind the images it was drawn on; each image series once."""
+    ordered: dict[str, SelectedSeries] = {}
+    for one in series:
+        for each in (*one.images, one):
+            ordered.setdefault(each.seg_series_uid, each)
+    return list(ordered.values())
 
 
 @dataclass(frozen=True, slots=True)

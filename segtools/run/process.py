@@ -15,11 +15,13 @@ from segtools.write.instance import WriteOptions, write_instance
 from segtools.write.rows import failed_rows, file_rows, finding_row, series_row
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from segtools.dataset.stage import Stage, StoredFile
     from segtools.decode.geometry.source_grid import SourceGrid
     from segtools.decode.geometry.source_images import SourceImages
+    from segtools.run.image_series import BatchImages, ImageSeries
     from segtools.series import FetchedSeries
 
 
@@ -55,9 +57,12 @@ class ProcessedSeries:
     segments: list[dict[str, Any]]
     findings: list[dict[str, Any]]
     files: list[dict[str, Any]]
+    images: list[dict[str, Any]] = field(default_factory=list)
 
 
-def process_series(fetched: FetchedSeries, job: Job, stage: Stage) -> ProcessedSeries:
+def process_series(
+    fetched: FetchedSeries, job: Job, stage: Stage, images: BatchImages | None = None
+) -> ProcessedSeries:
     """Decode every instance of a series, stage its volumes, and give its rows.
 
     An instance that cannot be read costs the series its good status, not the other instances theirs.
@@ -67,7 +72,7 @@ def process_series(fetched: FetchedSeries, job: Job, stage: Stage) -> ProcessedS
     EnvironmentProblem, WriteError
         Nobody's fault in the series: disk full, output not writable.
     """
-    progress = _Progress(fetched, job, stage)
+    progress = _Progress(fetched, job, stage, images.of(fetched.series) if images is not None else [])
     if fetched.error is None:
         for paths, md5s in _instances(fetched):
             progress.instance(paths, md5s)
@@ -104,8 +109,10 @@ def _instances(fetched: FetchedSeries) -> list[tuple[list[Path], list[str | None
 class _Progress:
     """Rows gathered over the instances of one series."""
 
-    def __init__(self, fetched: FetchedSeries, job: Job, stage: Stage) -> None:
-        self.fetched, self.job, self.stage = fetched, job, stage
+    def __init__(
+        self, fetched: FetchedSeries, job: Job, stage: Stage, images: Sequence[ImageSeries] = ()
+    ) -> None:
+        self.fetched, self.job, self.stage, self.images = fetched, job, stage, images
         self.series = fetched.series
         self.error: SegtoolsError | None = fetched.error
         self.segments: list[dict[str, Any]] = []
@@ -114,6 +121,7 @@ class _Progress:
         self.file_rows: list[dict[str, Any]] = []
         self.bytes_in = 0
         self.no_grid = ""
+        self.image_rows: list[dict[str, Any]] = []
 
     def instance(self, paths: list[Path], md5s: list[str | None]) -> None:
         size = sum(path.stat().st_size for path in paths)
@@ -153,6 +161,7 @@ class _Progress:
         images = self.job.source_images
         if images is None:
             return None
+        images = next((one.headers for one in self.images if one.headers), images)
         from segtools.decode.referenced_images import read_references
 
         references = read_references(path)
@@ -196,8 +205,23 @@ class _Progress:
             finding_row(item, seg_series_uid=series, seg_sop_uid=instance) for item in file.findings
         ]
 
+    def _add_images(self) -> None:
+        """Rows of the image series, each with the segmentation's key; a finding for each that failed."""
+        uid = self.series.seg_series_uid
+        sop = self.segments[0]["seg_sop_uid"] if self.segments else ""
+        for one in self.images:
+            self.image_rows.append({"seg_series_uid": uid, **one.row})
+            self.file_rows += file_rows(one.files, seg_series_uid=uid, seg_sop_uid=sop)
+            if one.row["status"] == "failed":
+                message = f"Images {one.row['image_series_uid']}: {one.row['error_message']}"
+                finding = Finding(
+                    "image-unavailable", message, scope="series", observed=one.row["error_code"]
+                )
+                self.findings.append(finding_row(finding, seg_series_uid=uid, seg_sop_uid=None))
+
     def result(self) -> ProcessedSeries:
         series, error = self.series, self.error
+        self._add_images()
         folder = self.stage.layout.series_folder(
             series.collection_id, series.patient_id, series.seg_series_uid
         )
@@ -212,7 +236,7 @@ class _Progress:
             fetch_attempts=self.fetched.attempts,
             fetch_verified=self.fetched.verified,
             folder=folder,
-        )
+        ) | {"image_path": next((one.row.get("image_path") for one in self.images), None)}
         outcome = Outcome(
             seg_series_uid=series.seg_series_uid,
             crdc_series_uuid=series.crdc_series_uuid,
@@ -226,4 +250,4 @@ class _Progress:
             bytes_out=sum(file.size_bytes for file in self.files),
             attempts=self.fetched.attempts,
         )
-        return ProcessedSeries(outcome, row, self.segments, self.findings, self.file_rows)
+        return ProcessedSeries(outcome, row, self.segments, self.findings, self.file_rows, self.image_rows)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from segtools.run.ledger import Outcome
     from segtools.series import SelectedSeries
 
-_TABLES = (schema.SELECTION, schema.OBJECTS)
+_TABLES = {"selection": schema.SELECTION, "objects": schema.OBJECTS, "images": schema.SELECTION}
 _LEDGER = "shard-"
 """Start of the names of the shards' ledgers."""
 
@@ -82,11 +82,12 @@ def plan(view: View, series: Sequence[SelectedSeries], count: int, run_id: str) 
                 for one in items
                 for item in one.objects
             ],
+            list({image.seg_series_uid: image.row() for one in items for image in one.images}.values()),
         )
-        for table, content in zip(_TABLES, rows, strict=True):
+        for (name, table), content in zip(_TABLES.items(), rows, strict=True):
             file = io.BytesIO()
             pq.write_table(table.from_rows(content), file, compression="zstd")
-            view.write(view.layout.shard(names[-1], table.name), file.getvalue())
+            view.write(view.layout.shard(names[-1], name), file.getvalue())
     return names
 
 
@@ -100,8 +101,8 @@ def planned(view: View, shard: str) -> list[SelectedSeries]:
     """
     view.shards()
     tables = []
-    for table in _TABLES:
-        path = view.layout.shard(shard, table.name)
+    for name, table in _TABLES.items():
+        path = view.layout.shard(shard, name)
         try:
             tables.append(pq.read_table(path, schema=table.arrow))
         except (OSError, pa.ArrowException) as error:

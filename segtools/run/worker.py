@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from segtools.dataset.stage import part_id
+from segtools.run.image_series import BatchImages
 from segtools.run.pipeline import Pipeline
 from segtools.run.process import process_series, series_memory
 from segtools.run.scratch import leased
-from segtools.schema import FILES, FINDINGS, SEGMENTS, SERIES
+from segtools.schema import FILES, FINDINGS, IMAGES, SEGMENTS, SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +54,10 @@ class Worker:
         """
         part = part_id(self.job.run, batch.id)
         with self.home.stage(partial(leased, self.options.scratch)) as stage:
-            process = partial(process_series, job=self.job, stage=stage)
-            pipeline = Pipeline(process, self.fetch, self.options, partial(series_memory, job=self.job))
+            images = BatchImages(stage, self.job.settings_hash, self.job.write.compression_level)
+            process = partial(process_series, job=self.job, stage=stage, images=images)
+            estimate = partial(series_memory, job=self.job)
+            pipeline = Pipeline(process, self.fetch, self.options, estimate, images.convert)
             self._pipelines.add(pipeline)
             try:
                 results = pipeline(batch)
@@ -86,5 +89,6 @@ def stage_part(stage: Stage, part: str, processed: Sequence[ProcessedSeries]) ->
             SEGMENTS.name: [row for item in processed for row in item.segments],
             FINDINGS.name: [row for item in processed for row in item.findings],
             FILES.name: [row for item in processed for row in item.files],
+            IMAGES.name: [row for item in processed for row in item.images],
         },
     )

@@ -40,6 +40,9 @@ class Output(Model):
     grid: Literal["seg", "source"] = Field(
         "seg", description="The segmentation's own grid, or padded to the source images' grid."
     )
+    images: Literal["none", "nifti"] = Field(
+        "none", description="Fetch the segmented images too, and write each series as one NIfTI."
+    )
     labels: dict[Name, Annotated[int, Field(ge=1, le=65535)]] = Field(
         default_factory=dict, description="Cohort-wide label per structure; several structures may share one."
     )
@@ -108,6 +111,8 @@ class CohortSpec(SeriesFilters, SegmentFilters):
             raise ValueError("analysis_results exist only in IDC, but source.idc is false")
         if self.output.volumes == "none" and self.output.grid == "source":
             raise ValueError("output.grid is `source`, but output.volumes is `none`")
+        if self.output.volumes == "none" and self.output.images != "none":
+            raise ValueError("output.images is `nifti`, but output.volumes is `none`")
         return self
 
     @property

@@ -32,6 +32,8 @@ class Rates:
         Fixed cost of a series, all workers together.
     labelmap_ratio, mask_ratio : float
         Bytes written per DICOM byte: gzipped label maps; label maps and one mask per segment.
+    image_ratio : float
+        Bytes of gzipped images per DICOM byte.
     table_bytes_per_segment : float, bytes
     working_bytes : int, bytes
         Most DICOM on disk at a time (the disk budget of a run).
@@ -42,6 +44,7 @@ class Rates:
     series_s: float = 0.02
     labelmap_ratio: float = 0.02
     mask_ratio: float = 0.06
+    image_ratio: float = 0.6
     table_bytes_per_segment: float = 250.0
     working_bytes: int = 20 * 1024**3
 
@@ -56,6 +59,8 @@ class Plan:
         Segments that match; None where no table knows.
     bytes : int, bytes
         To download, as the tables state it.
+    image_series, image_bytes : int; bytes
+        The images to fetch too, where the cohort asks for them; in `bytes` already.
     disk_bytes : int, bytes
         Most disk in use at a time, outputs included; an estimate.
     seconds : int, s
@@ -77,6 +82,8 @@ class Plan:
     studies: int
     instances: int
     bytes: int
+    image_series: int
+    image_bytes: int
     disk_bytes: int
     seconds: int
     query_bytes: int
@@ -104,10 +111,14 @@ def plan(selection: Selection, spec: CohortSpec, rates: Rates | None = None) -> 
     """
     rates = rates or Rates()
     series = selection.series
-    size = pc.sum(series["size_bytes"]).as_py() or 0
+    size = (pc.sum(series["size_bytes"]).as_py() or 0) + (image_bytes := _image_bytes(selection))
     ratio = {"labelmap": rates.labelmap_ratio, "masks": rates.mask_ratio, "none": 0.0}[spec.output.volumes]
     segments = selection.segment_count
-    written = size * ratio + (segments or series.num_rows) * rates.table_bytes_per_segment
+    written = (
+        (size - image_bytes) * ratio
+        + image_bytes * rates.image_ratio
+        + (segments or series.num_rows) * rates.table_bytes_per_segment
+    )
     # Download and decoding overlap: the slower one decides.
     seconds = max(
         size / rates.download_bytes_s, size / rates.decode_bytes_s + series.num_rows * rates.series_s
@@ -126,6 +137,8 @@ def plan(selection: Selection, spec: CohortSpec, rates: Rates | None = None) -> 
         studies=pc.count_distinct(series["study_uid"]).as_py(),
         instances=pc.sum(series["instance_count"]).as_py() or 0,
         bytes=size,
+        image_series=selection.images.num_rows if selection.images is not None else 0,
+        image_bytes=image_bytes,
         disk_bytes=int(min(size, rates.working_bytes) + written),
         seconds=round(seconds),
         query_bytes=query_bytes,
@@ -136,6 +149,12 @@ def plan(selection: Selection, spec: CohortSpec, rates: Rates | None = None) -> 
         collections=_counts(series, "collection_id"),
         warnings=selection.warnings,
     )
+
+
+def _image_bytes(selection: Selection) -> int:
+    if selection.images is None:
+        return 0
+    return int(pc.sum(selection.images["size_bytes"]).as_py() or 0)
 
 
 def _counts(series: pa.Table, column: str) -> dict[str, int]:

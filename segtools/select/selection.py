@@ -63,6 +63,8 @@ class Selection:
     engine: str
     warnings: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    images: pa.Table | None = None
+    """The image series to fetch too, as rows of `segtools.schema.SELECTION`; None: not asked for."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """`output.labels` by the names that the catalog gives; empty where the cohort names none."""
 
@@ -172,6 +174,7 @@ class _Run:
             segment_count=count,
             idc_version=facts.idc_version,
             engine=facts.engine,
+            images=self.images(session, rows),
             labels=labels,
             warnings=(*facts.warnings, *self.warnings, *self.names.warnings),
             provenance=self.provenance(facts),
@@ -294,6 +297,24 @@ class _Run:
         self.library = self.library.with_query(_prefixed(query), CHOSEN)
         self.values |= {f"{_QUERY_PREFIX}{name}": value for name, value in given.items()}
         self.values["by_query"] = True
+
+    def images(self, session: Session, rows: pa.Table) -> pa.Table | None:
+        """The image series that the chosen series were drawn on, where `output.images` asks for them."""
+        if self.spec.output.images == "none":
+            return None
+        found = self.ask(session, "sources").rename_columns(
+            {"source_series_uid": "seg_series_uid", "modality": "source_modality"}
+        )
+        absent = [name for name in schema.SELECTION.names if name not in found.column_names]
+        for name in absent:
+            found = found.append_column(name, pa.nulls(found.num_rows, schema.SELECTION[name].type))
+        there = set(found["seg_series_uid"].to_pylist())
+        without = sum(uid not in there for uid in rows["source_series_uid"].to_pylist())
+        if without:
+            self.warnings.append(
+                f"output.images: the tables do not list the images of {without} of {rows.num_rows} series."
+            )
+        return _as(schema.SELECTION, found)
 
     def labels(self, session: Session) -> dict[str, int]:
         """`output.labels` by the names in the catalog; a name that does not occur is refused.

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segtools.decode.geometry.frame_table import FrameTable
-from segtools.decode.geometry.grid import Placement, orientation_groups, place
+from segtools.decode.geometry.grid import Placement, orientation_groups, place_frames
 from segtools.errors import CorruptSegError, SegError, UnsupportedSegError
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -45,7 +45,7 @@ def table_of(
 
 
 def placed(*args: object, **knobs: object) -> Placement:
-    return place(table_of(*args, **knobs), 4, 5)  # type: ignore[arg-type]
+    return place_frames(table_of(*args, **knobs), 4, 5)  # type: ignore[arg-type]
 
 
 def codes(placement: Placement) -> set[str]:
@@ -140,11 +140,11 @@ def test_strict_refuses_what_tolerant_repairs():
     jitter = table_of([0, 1.001, 2, 3], between=1.0)
     contradiction = table_of([0, 1, 2], between=5.0)
     for table in (jitter, contradiction):
-        place(table, 4, 5)
+        place_frames(table, 4, 5)
         with pytest.raises(UnsupportedSegError) as refused:
-            place(table, 4, 5, "strict")
+            place_frames(table, 4, 5, "strict")
         assert refused.value.code == "irregular-spacing"
-    assert place(table_of([0, 1, 2], between=1.0), 4, 5, "strict").grid.shape == (3, 4, 5)
+    assert place_frames(table_of([0, 1, 2], between=1.0), 4, 5, "strict").grid.shape == (3, 4, 5)
 
 
 LESIONS = [0.0, 0.6, 1.2, 1.8, 1200.0, 1200.6, 1201.2, 1201.8]
@@ -155,7 +155,7 @@ LESIONS = [0.0, 0.6, 1.2, 1.8, 1200.0, 1200.6, 1201.2, 1201.8]
 @pytest.mark.parametrize("segments", [[1] * 8, list(range(1, 9))], ids=["one", "many"])
 def test_positions_far_apart_keep_their_spacing(between, segments):
     table = replace(table_of(LESIONS, between=between), segment=np.array(segments))
-    placement = place(table, 4, 5)
+    placement = place_frames(table, 4, 5)
     assert placement.grid.spacing_mm[2] == pytest.approx(0.6)
     assert placement.slice_of_frame.tolist() == [0, 1, 2, 3, 2000, 2001, 2002, 2003]
 
@@ -164,15 +164,15 @@ def test_positions_far_apart_keep_their_spacing(between, segments):
 def test_a_gap_of_no_whole_slices_is_no_excuse_for_a_looser_spacing(segments):
     heights = [*LESIONS[:4], *(h + 0.3 for h in LESIONS[4:])]
     with pytest.raises(UnsupportedSegError) as refused:
-        place(replace(table_of(heights), segment=np.array(segments)), 4, 5)
+        place_frames(replace(table_of(heights), segment=np.array(segments)), 4, 5)
     assert refused.value.code == "irregular-spacing"
 
 
 def test_space_between_positions_is_bounded_by_the_memory_allowed():
     table = table_of(LESIONS)
-    assert place(table, 400, 500, max_bytes=2 * 2000 * 400 * 500).grid.shape[0] == 2004
+    assert place_frames(table, 400, 500, max_bytes=2 * 2000 * 400 * 500).grid.shape[0] == 2004
     with pytest.raises(UnsupportedSegError, match=r"span 2004 slices 0\.6 mm apart") as refused:
-        place(table, 400, 500, max_bytes=2 * 1990 * 400 * 500)
+        place_frames(table, 400, 500, max_bytes=2 * 1990 * 400 * 500)
     assert refused.value.code == "memory-limit"
 
 
@@ -182,10 +182,10 @@ def test_distinct_positions_of_one_segment_never_share_a_slice(segments, merged)
     heights = [0.0, 0.04, 5.0, 5.04, 10.0, 10.04]
     table = replace(table_of(heights, between=5.0), segment=np.array(segments))
     if merged:
-        assert place(table, 4, 5).slice_of_frame.tolist() == [0, 0, 1, 1, 2, 2]
+        assert place_frames(table, 4, 5).slice_of_frame.tolist() == [0, 0, 1, 1, 2, 2]
         return
     try:
-        slices = place(table, 4, 5).slice_of_frame.tolist()
+        slices = place_frames(table, 4, 5).slice_of_frame.tolist()
     except UnsupportedSegError as error:
         slices = [error.code]
     assert len(set(slices)) in (1, 6)
@@ -195,7 +195,7 @@ def test_sheared_slices_are_refused():
     table = table_of(np.arange(5) * 2.0)
     table.position[:, 0] += np.arange(5) * 0.4
     with pytest.raises(UnsupportedSegError) as refused:
-        place(table, 4, 5)
+        place_frames(table, 4, 5)
     assert refused.value.code == "sheared-positions"
 
 
@@ -205,7 +205,7 @@ def test_orientations():
     table.orientation[1] += 1e-5
     assert orientation_groups(table).tolist() == [0, 0, 0, 1, 1, 1]
     with pytest.raises(UnsupportedSegError) as refused:
-        place(table, 4, 5)
+        place_frames(table, 4, 5)
     assert refused.value.code == "multiple-orientations"
 
 
@@ -234,7 +234,7 @@ def test_orientation_is_made_orthonormal():
 )
 def test_numbers_that_make_no_grid(change, code):
     with pytest.raises(SegError) as refused:
-        place(replace(table_of(np.arange(3)), **change), 4, 5)
+        place_frames(replace(table_of(np.arange(3)), **change), 4, 5)
     assert refused.value.code == code
 
 

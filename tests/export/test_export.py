@@ -14,6 +14,7 @@ from segtools.errors import ExportError, UsageError
 from segtools.export import FORMATS, ExportOptions, cases, export
 from segtools.export.labels import Combinations, LabelTable
 from segtools.export.run import TARGETS
+from segtools.schema import DATASET_TABLES
 from tests.factories.dataset import commit, make_series, write_part
 
 OVERLAP = ExportOptions(overlap="regions")
@@ -121,7 +122,7 @@ def test_a_pair_on_two_grids_is_left_out(dataset, images, tmp_path):
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine + np.eye(4)[3] * 0.01), path)
     report = export(dataset, "monai", tmp_path / "out", ExportOptions(images=images))
     assert report.cases == 1
-    assert [error.code for _, error in report.skipped] == ["pair-grid-differs"]
+    assert [error.code for _, error in report.skipped] == ["export-grid-differs"]
 
 
 def overlapping(tmp_path):
@@ -226,7 +227,7 @@ def test_croissant_describes_the_tables_that_lie_beside_it(dataset, tmp_path):
     content = json.loads((tmp_path / "out/croissant.json").read_bytes())
     for item in content["distribution"]:
         assert (tmp_path / "out" / item["contentUrl"]).is_file()
-    assert {record["name"] for record in content["recordSet"]} == {"series", "segments", "findings", "files"}
+    assert {record["name"] for record in content["recordSet"]} == {table.name for table in DATASET_TABLES}
 
 
 def test_nothing_is_left_behind_when_it_fails(dataset, tmp_path, monkeypatch):

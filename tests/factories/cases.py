@@ -14,7 +14,7 @@ from tests.factories.cases_segments import segment_cases
 from tests.factories.cases_structure import structure_cases
 from tests.factories.cases_terms import term_cases
 
-ROWS = [f"E{n}" for n in range(1, 113)] + ["E28b", "E28c", "E28d", "E28e", "E28f"]
+ROWS = [f"E{n}" for n in range(1, 114)] + ["E28b", "E28c", "E28d", "E28e", "E28f"]
 """The rows there must be a case of."""
 
 

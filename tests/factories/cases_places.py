@@ -1,4 +1,4 @@
-"""Edge cases E105, E106 and E112: positions far apart, frames that share one, and places that nobody states."""
+"""Edge cases E105, E106, E112 and E113: positions far apart, frames that share one, and places that nobody states."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Mark = Callable[[Dataset, int, int], None]
 
 def place_cases() -> list[Case]:
     """All of them."""
-    return [*_far_apart(), *_one_position(), *_made_up()]
+    return [*_far_apart(), *_one_position(), *_made_up(), _many_layers()]
 
 
 def _far_apart() -> list[Case]:
@@ -266,3 +266,12 @@ def _measures(has_volume: bool, has_centroid: bool) -> Callable[[Any], None]:
         )
 
     return check
+
+
+def _many_layers() -> Case:
+    """A layer for each of 140 segments: more than a signed byte counts."""
+    of = {}
+    for number in range(1, 141):
+        of[number] = np.zeros((1, 13, 13), bool)
+        of[number].flat[[0, number]] = True
+    return good("E113", "140 segments that share a voxel", SegFactory.of_masks(of), of, "segments-overlap")

@@ -35,8 +35,8 @@ __all__ = [
     "DEFLATED",
     "EXPLICIT",
     "IMPLICIT",
+    "DicomFile",
     "Element",
-    "Structure",
     "open_structure",
     "tag_text",
 ]
@@ -47,7 +47,7 @@ _TEXT_BYTES, _NUMBER_BYTES = 10240, 4096
 _IMPLICIT_IS = frozenset({0x00280008, 0x00200013})
 
 
-class Structure:
+class DicomFile:
     """Top-level elements of one DICOM object and access to their values.
 
     Attributes
@@ -203,8 +203,8 @@ def parse_decimals(raw: bytes) -> tuple[float, ...]:
 
 def open_structure(
     raw: bytes | mmap.mmap, *, stop_before: int | None = None, max_bytes: int = 1 << 34
-) -> Structure:
-    """Structure of a DICOM file.
+) -> DicomFile:
+    """DicomFile of a DICOM file.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def open_structure(
         raw, start = _inflate(raw, start, stop_before, max_bytes), 0
     if body != (named if named in NATIVE else EXPLICIT):
         findings.append(contradiction(named, body))
-    structure = Structure(
+    structure = DicomFile(
         raw,
         transfer_syntax_uid=body if named in NATIVE else named,
         explicit=body != IMPLICIT,
@@ -297,7 +297,7 @@ def _inflate(raw: bytes | mmap.mmap, start: int, stop_before: int | None, max_by
 
 def _needs_more(head: bytes, stop_before: int) -> bool:
     try:
-        partial = Structure(
+        partial = DicomFile(
             head,
             transfer_syntax_uid=EXPLICIT,
             explicit=True,
@@ -313,7 +313,7 @@ def _needs_more(head: bytes, stop_before: int) -> bool:
 
 def _accounted(head: bytes, deflated_bytes: int) -> int:
     """Bytes that Rows × Columns × NumberOfFrames explain, with room for the header and functional groups."""
-    partial = Structure(
+    partial = DicomFile(
         head, transfer_syntax_uid=EXPLICIT, explicit=True, little_endian=True, file_bytes=0, findings=[]
     )
     try:

@@ -34,6 +34,7 @@ _WINDOW = 1 << 20
 _MAX_MISSES = 64
 _LOW_48, _HIGH_16 = np.uint64((1 << 48) - 1), np.uint64(48)
 _LOW_32, _HIGH_32 = np.uint64((1 << 32) - 1), np.uint64(32)
+# FE FF 0D E0 00 00 00 00, an item's delimiter, then FE FF 00 E0 FF FF FF FF, an item of undefined length.
 _DELIMITER_AND_ITEM = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\x00\xe0\xff\xff\xff\xff"
 
 
@@ -410,11 +411,21 @@ class _Lockstep:
         return done
 
     def _header(self, step: _Step, position: Int64s) -> tuple[Int64s, Int64s, npt.NDArray[np.bool_]]:
-        """Stated length and value offset at each position, and whether the header is the expected one."""
+        """Stated length and value offset at each position, and whether the header is the expected one.
+
+        One word of 8 bytes holds a header. Of ReferencedSegmentNumber the file has
+        ``62 00 0B 00 55 53 02 00``: group, element, ``US``, length 2; the little-endian word is
+        0x0002_5355_000B_0062. Its low 48 bits, 0x5355_000B_0062, are tag and VR and are compared; its
+        high 16 bits, 0x0002, are the length. Of a VR of the long form (``53 51 00 00 7E 01 00 00``: SQ,
+        reserved, length 0x17E) the length is the high half of the word that starts 4 bytes later. In
+        implicit VR, and of items (``FE FF 00 E0 0A 00 00 00``), the low 32 bits are the tag, the high
+        32 the length.
+        """
         room = position + step.header <= self.limit
         at = position if room.all() else np.where(room, position, 0)
         word = self.words[at]
-        # Group and element are two 16-bit halves: (FFFE,E000) is FE FF 00 E0 in the file.
+        # A tag is two 16-bit halves, each little endian: 0x0062_000B stands as 62 00 0B 00, which is the
+        # number 0x000B_0062. So the halves change places; the VR stays above them.
         tag = step.expected & 0xFFFFFFFF
         swapped = (tag >> 16) | (tag & 0xFFFF) << 16 | (step.expected >> 32) << 32
         if self.cursor.explicit and tag >> 16 != 0xFFFE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from segtools.decode.dicom.file import Structure, open_structure
+from segtools.decode.dicom.file import DicomFile, open_structure
 from segtools.decode.dicom.headers import PIXEL_DATA
 from segtools.errors import CorruptSegError
 
@@ -17,8 +17,8 @@ _ITEM = b"\xfe\xff\x00\xe0"
 _NUMBER_OF_FRAMES = 0x00280008
 
 
-def open_whole(raw: bytes | mmap.mmap) -> Structure:
-    """Structure of a file whose elements and pixels reach to their ends.
+def open_whole(raw: bytes | mmap.mmap) -> DicomFile:
+    """DicomFile of a file whose elements and pixels reach to their ends.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def open_whole(raw: bytes | mmap.mmap) -> Structure:
     return structure
 
 
-def _end(structure: Structure, pixels: Element) -> int:
+def _end(structure: DicomFile, pixels: Element) -> int:
     """Where PixelData ends by its own word: its length, or that of its last item (PS3.5 A.4)."""
     if pixels.length >= 0:
         return pixels.offset + pixels.length

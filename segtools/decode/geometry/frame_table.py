@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from segtools.decode.dicom import functional_groups, sequence_items
-from segtools.decode.dicom.file import SHARED_GROUPS, Structure, parse_decimals
+from segtools.decode.dicom.file import SHARED_GROUPS, DicomFile, parse_decimals
 from segtools.finding import Finding
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ _COLUMNS = (
 )
 
 
-def read_frames(structure: Structure, count: int | None = None) -> FrameTable:
+def read_frames(structure: DicomFile, count: int | None = None) -> FrameTable:
     """Frames that a file describes.
 
     Parameters
     ----------
-    structure : Structure
+    structure : DicomFile
     count : int, optional
         Rows of the table; default: the items of PerFrameFunctionalGroupsSequence.
 
@@ -124,7 +124,7 @@ def read_frames(structure: Structure, count: int | None = None) -> FrameTable:
         count = own.count if own is not None else 1
     findings: list[Finding] = []
     shared = _shared(structure)
-    source = _Source(structure, own, shared, count)
+    source = _Lookup(structure, own, shared, count)
     position, quantum = source.decimals(functional_groups.POSITION, 3)
     groups_missing = own is None and shared is None
     if groups_missing:
@@ -144,7 +144,7 @@ def read_frames(structure: Structure, count: int | None = None) -> FrameTable:
     )
 
 
-def _shared(structure: Structure) -> Items | None:
+def _shared(structure: DicomFile) -> Items | None:
     element = structure.elements.get(SHARED_GROUPS)
     if element is None:
         return None
@@ -153,10 +153,10 @@ def _shared(structure: Structure) -> Items | None:
     )
 
 
-class _Source:
+class _Lookup:
     """Looks a value up: in the frame's own groups, else in the shared ones, else at the top level."""
 
-    def __init__(self, structure: Structure, own: Items | None, shared: Items | None, count: int) -> None:
+    def __init__(self, structure: DicomFile, own: Items | None, shared: Items | None, count: int) -> None:
         self.structure = structure
         self.own = own
         self.shared = shared
@@ -238,7 +238,7 @@ class _Source:
         return self._spread(np.array([each.strip(b" ") for each in raw], np.bytes_))
 
 
-def derivation_uids(structure: Structure) -> tuple[str, ...]:
+def derivation_uids(structure: DicomFile) -> tuple[str, ...]:
     """SOP Instance UIDs of the images that frames name as their source, in order of first mention."""
     distinct: dict[bytes, None] = {}
     for items in (structure.per_frame, _shared(structure)):
@@ -253,13 +253,13 @@ SourceImages = list[tuple[str, tuple[int, ...]]]
 """SOPInstanceUIDs of images and which of their frames are meant; no number means all of them."""
 
 
-def source_images(structure: Structure) -> tuple[dict[int, SourceImages], SourceImages]:
+def source_images(structure: DicomFile) -> tuple[dict[int, SourceImages], SourceImages]:
     """Source images that frames name (SourceImageSequence (0008,2112)): by frame, and for all frames."""
     own = _source_images(structure, structure.per_frame)
     return own, _source_images(structure, _shared(structure)).get(0, [])
 
 
-def _source_images(structure: Structure, items: Items | None) -> dict[int, SourceImages]:
+def _source_images(structure: DicomFile, items: Items | None) -> dict[int, SourceImages]:
     """Images by item; ReferencedFrameNumber (0008,1160) follows the UID it belongs to: tags ascend."""
     values: list[tuple[int, int, int, bool]] = []
     for chain in (

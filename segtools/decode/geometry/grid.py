@@ -76,7 +76,7 @@ class _Fit:
         return int(self.index[-1]) + 1
 
 
-def place(
+def place_frames(
     table: FrameTable, rows: int, columns: int, policy: Policy = "tolerant", max_bytes: int = 8 << 30
 ) -> Placement:
     """Grid of all frames of a table.

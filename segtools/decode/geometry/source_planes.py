@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from segtools.decode.dicom.file import Structure, open_structure
+from segtools.decode.dicom.file import DicomFile, open_structure
 from segtools.decode.dicom.headers import PIXEL_DATA
 from segtools.decode.dicom.mmap import map_file
 from segtools.decode.geometry.frame_table import read_frames
@@ -131,12 +131,12 @@ def read_image(path: Path) -> ImageHeader:
         raise
 
 
-def _is_image(structure: Structure) -> bool:
+def _is_image(structure: DicomFile) -> bool:
     is_seg = structure.text(_MODALITY) == "SEG"
     return not is_seg and bool(structure.uid(_SERIES)) and bool(structure.integer(_ROWS))
 
 
-def _header(structure: Structure, name: str) -> ImageHeader:
+def _header(structure: DicomFile, name: str) -> ImageHeader:
     table = read_frames(structure)
     spacing = np.where(table.slice_spacing > 0, table.slice_spacing, table.slice_thickness)
     return ImageHeader(

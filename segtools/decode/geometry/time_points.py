@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.dicom.file import Structure
+    from segtools.decode.dicom.file import DicomFile
     from segtools.decode.dicom.functional_groups import Chain
     from segtools.decode.dicom.sequence_items import Items
 
@@ -46,13 +46,13 @@ class TimePoints(NamedTuple):
 
 
 def tell_apart(
-    structures: Sequence[Structure], frames: Ints, segment: Ints, slices: Ints
+    structures: Sequence[DicomFile], frames: Ints, segment: Ints, slices: Ints
 ) -> TimePoints | None:
     """Mark that tells the frames of one segment in one slice apart; None where no mark does.
 
     Parameters
     ----------
-    structures : sequence of Structure
+    structures : sequence of DicomFile
         The file, or the parts of a concatenation.
     frames : (N,) int64 ndarray
         Frame numbers, counted through all `structures`.
@@ -81,7 +81,7 @@ def _most(*keys: Ints) -> int:
     return int(np.bincount(combined).max(initial=0))
 
 
-def _items(structure: Structure) -> Items | None:
+def _items(structure: DicomFile) -> Items | None:
     """Functional groups of the frames, read again for the marks."""
     element, own = structure.elements.get(PER_FRAME_GROUPS), structure.per_frame
     if element is None or own is None:
@@ -89,7 +89,7 @@ def _items(structure: Structure) -> Items | None:
     return parse_items(own.cursor, element.offset, None if element.length < 0 else element.end, _WANTED)
 
 
-def _marks(structures: Sequence[Structure], items: list[Items], frames: Ints) -> Iterator[tuple[str, Ints]]:
+def _marks(structures: Sequence[DicomFile], items: list[Items], frames: Ints) -> Iterator[tuple[str, Ints]]:
     """Every mark: its name, and the number of its value in each frame."""
     for name, chain in DISTINGUISHING.items():
         yield name, _numbered(_values(structures, items, chain, frames))
@@ -100,7 +100,7 @@ def _marks(structures: Sequence[Structure], items: list[Items], frames: Ints) ->
         yield name, _numbered([index[column : column + 4] for index in indices])
 
 
-def _values(structures: Sequence[Structure], items: list[Items], chain: Chain, frames: Ints) -> list[bytes]:
+def _values(structures: Sequence[DicomFile], items: list[Items], chain: Chain, frames: Ints) -> list[bytes]:
     """First value of a path in each frame, as encoded; empty where absent."""
     found: list[bytes] = []
     for structure, each in zip(structures, items, strict=True):

@@ -27,7 +27,12 @@ _MASKS: dict[int, Words] = {
     1: (_BITS * np.uint8(0xFF)).view(np.uint64).reshape(256, 1),
     2: (_BITS.astype(np.uint16) * np.uint16(0xFFFF)).view(np.uint64).reshape(256, 2),
 }
-"""Bytes per label to (256, bytes per label): the words that a packed byte sets in a label map."""
+"""Bytes per label to (256, bytes per label): the words that a packed byte sets in a label map.
+
+Byte 0x05, voxels 0 and 2, is the word 0x0000_0000_00FF_00FF; and-ed with 0x0707_0707_0707_0707, it is
+``07 00 07 00 00 00 00 00``: segment 7 at voxels 0 and 2. With two bytes per label it is two words,
+0x0000_FFFF_0000_FFFF and 0.
+"""
 _LOOK_FIRST, _LOOK_MOST = 512, 1 << 17
 """Groups looked at before it is seen whether one of them is taken: growing, so that a clash ends it soon."""
 _REMEMBERED = 8

@@ -143,7 +143,12 @@ class ArrayFrames(Frames):
 
 
 def unpack(bits: Bytes, start: int, shape: tuple[int, int]) -> Bytes:
-    """(rows, columns) uint8, 0 or 1: one frame of packed bits that starts at bit `start`."""
+    """(rows, columns) uint8, 0 or 1: one frame of packed bits that starts at bit `start`.
+
+    Frames of 3 × 5 voxels take 15 bits, so the second one starts in mid-byte, at bit 15: of the bytes
+    ``FF 7F 00 20`` it is bit 7 of 7F, which is 0, all of 00, and bits 0 to 5 of 20, of which the last
+    is set. Bytes 1 to 3 are unpacked, least significant bit first, and the first 7 bits dropped.
+    """
     end = start + shape[0] * shape[1]
     first = start >> 3
     values = np.unpackbits(bits[first : (end + 7) >> 3], bitorder="little")

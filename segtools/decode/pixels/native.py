@@ -177,7 +177,9 @@ def _gaps_are_zero(value: Bytes, offsets: Offsets, pixels: int) -> bool:
     ends = offsets + pixels
     nexts = np.append(offsets[1:], -(-int(ends[-1]) // 8) * 8)
     ends, nexts = ends[nexts > ends], nexts[nexts > ends]
-    masks = (0xFF << (ends % 8)) & 0xFF  # a gap is shorter than a byte and ends with it
+    # A gap is shorter than a byte and ends with it. A frame of 15 bits ends at bit 15: bit 7 of byte 1 is
+    # the gap, 0xFF << 7 & 0xFF is 0x80.
+    masks = (0xFF << (ends % 8)) & 0xFF
     return not bool(np.any(value[ends // 8] & masks))
 
 

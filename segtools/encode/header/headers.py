@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from segtools.decode.dicom.charset import decode_text
-from segtools.decode.dicom.file import Structure, open_structure, parse_decimals
+from segtools.decode.dicom.file import DicomFile, open_structure, parse_decimals
 from segtools.decode.dicom.mmap import map_file
 from segtools.encode.dicom.dictionary import DICTIONARY
 
@@ -46,7 +46,7 @@ class StructureHeader:
     """A header that our own reader found; see `Header`."""
 
     def __init__(
-        self, structure: Structure, elements: Mapping[int, Element], meta: Mapping[str, str]
+        self, structure: DicomFile, elements: Mapping[int, Element], meta: Mapping[str, str]
     ) -> None:
         self._structure, self._elements, self._meta = structure, elements, meta
 
@@ -151,7 +151,7 @@ def read_header(path: Path) -> StructureHeader:
     return StructureHeader(structure, structure.elements, _meta(structure, bytes(raw[:2048])))
 
 
-def _meta(structure: Structure, start: bytes) -> dict[str, str]:
+def _meta(structure: DicomFile, start: bytes) -> dict[str, str]:
     """Class and instance as the file meta group names them (PS3.10 7.1), always explicit little endian."""
     names = {
         b"\x02\x00\x02\x00UI": "MediaStorageSOPClassUID",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.dicom.file import Structure
+    from segtools.decode.dicom.file import DicomFile
     from segtools.decode.volume import SegVolume
 
 _SERIES = DICTIONARY["SeriesInstanceUID"][0]
@@ -305,7 +305,7 @@ def _converted(
 
 
 def _segments(
-    structure: Structure, encoding: Encoding, volume: SegVolume, new: dict[int, int], zero_occurs: bool
+    structure: DicomFile, encoding: Encoding, volume: SegVolume, new: dict[int, int], zero_occurs: bool
 ) -> list[bytes]:
     """Items of the segments as they are, but their numbers; colours of a palette as CIELab."""
     number_tag, color_tag = DICTIONARY["SegmentNumber"][0], DICTIONARY["RecommendedDisplayCIELabValue"][0]
@@ -325,7 +325,7 @@ def _segments(
     return background + [found[n] for n in sorted(found)]
 
 
-def _equipment(structure: Structure, encoding: Encoding, old: str, new: str, uid: str) -> list[bytes]:
+def _equipment(structure: DicomFile, encoding: Encoding, old: str, new: str, uid: str) -> list[bytes]:
     items = [
         item_bytes(structure, item)
         for item in structure.items(DICTIONARY["ContributingEquipmentSequence"][0])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.dicom.file import Structure
+    from segtools.decode.dicom.file import DicomFile
     from segtools.decode.volume import Grid
     from segtools.encode.dicom.elements import Encoding
 
@@ -52,7 +52,7 @@ class ConvertedFrames:
         Whether a label map has voxels of no segment.
     """
 
-    def __init__(self, structure: Structure, encoding: Encoding, grid: Grid, masks: Masks, kind: str) -> None:
+    def __init__(self, structure: DicomFile, encoding: Encoding, grid: Grid, masks: Masks, kind: str) -> None:
         self._structure, self._encoding, self._grid, self._masks = structure, encoding, grid, masks
         self._is_label_map = kind == "LABELMAP"
         where = occupied(masks)

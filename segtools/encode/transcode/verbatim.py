@@ -8,7 +8,7 @@ import struct
 import warnings
 from typing import TYPE_CHECKING
 
-from segtools.decode.dicom.file import Structure, open_structure
+from segtools.decode.dicom.file import DicomFile, open_structure
 from segtools.decode.dicom.mmap import map_file
 from segtools.errors import UsageError
 
@@ -23,8 +23,8 @@ _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC"
 _VR = re.compile(rb"[A-Z]{2}")
 
 
-def open_explicit(path: Path) -> Structure:
-    """Structure of a file in explicit VR little endian; others are rewritten so in memory by pydicom.
+def open_explicit(path: Path) -> DicomFile:
+    """DicomFile of a file in explicit VR little endian; others are rewritten so in memory by pydicom.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def open_explicit(path: Path) -> Structure:
     return open_structure(buffer.getvalue())
 
 
-def element_bytes(structure: Structure, element: Element) -> bytes:
+def element_bytes(structure: DicomFile, element: Element) -> bytes:
     """An element with its header, as it is in the file; without the few that break explicit VR.
 
     The header is where the tag is: ``62 00 02 00 | 53 51 | 00 00 | length`` has 12 bytes, the short
@@ -74,14 +74,14 @@ def element_bytes(structure: Structure, element: Element) -> bytes:
 
 
 def item_bytes(
-    structure: Structure, item: Mapping[int, Element], changed: Mapping[int, bytes] | None = None
+    structure: DicomFile, item: Mapping[int, Element], changed: Mapping[int, bytes] | None = None
 ) -> bytes:
     """Content of an item: its elements as they are, but those of `changed` (empty bytes: left out)."""
     parts = {tag: element_bytes(structure, element) for tag, element in item.items()} | dict(changed or {})
     return b"".join(parts[tag] for tag in sorted(parts))
 
 
-def top_level(structure: Structure, without: Collection[int]) -> dict[int, bytes]:
+def top_level(structure: DicomFile, without: Collection[int]) -> dict[int, bytes]:
     """Elements of the data set before its pixels, by tag; group lengths are left out."""
     return {
         tag: element_bytes(structure, element)
