@@ -25,6 +25,7 @@ COMMANDS = {
     "fetch": ("cohort:fetch", "Download a cohort's DICOM SEG files, each one checked."),
     "decode": ("decode:decode", "Decode one DICOM SEG or a folder of them; no cohort, no server."),
     "encode": ("encode:encode", "Encode masks as a DICOM SEG: validated before, read back after."),
+    "encode-batch": ("encode_batch:encode_batch", "Encode the masks of a table; call it again to continue."),
     "transcode": (
         "transcode:transcode",
         "Store a DICOM SEG in another type or codec, or as NIfTI or NRRD; voxels proven the same.",
