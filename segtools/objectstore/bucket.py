@@ -184,6 +184,13 @@ class Bucket:
         objects = (item["path"] for item in found.get("objects", ()))
         return frozenset(path.strip("/") for path in (*found.get("common_prefixes", ()), *objects))
 
+    def stat(self, key: str) -> Listed | None:
+        """What is known of one object, without a listing; None if there is none."""
+        found = self._asked(lambda: self._api.head(self._store, key))
+        if found is None:
+            return None
+        return Listed(found["size"], found["e_tag"] or "", found["last_modified"].timestamp())
+
     def get_bytes(self, key: str) -> bytes | None:
         """A small object; None if there is none."""
         found = self._asked(lambda: self._api.get(self._store, key).bytes())
