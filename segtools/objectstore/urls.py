@@ -32,6 +32,9 @@ AWS_OF_GCS = {gcs: aws for aws, gcs in GCS_OF_AWS.items()}
 IDC_EXPORT = f"{S3}idc-open-metadata/bigquery_export"
 """Where IDC exports its BigQuery tables with each release, one folder per release and table."""
 
+IDC_INDEX_ARTIFACTS = f"{S3}idc-index-data-artifacts"
+"""Releases of idc-index-data, at `GOOGLE`: one folder per release."""
+
 _OBJECT_URL = re.compile(
     r"(?P<scheme>s3|gs)://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9])/(?P<key>.+)"
 )
