@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
     Whole = npt.NDArray[np.int32 | np.int64]
 
-_VOXELS_PER_RUN = 64
+_VOXELS_PER_RUN = 400
 """A run as a node of a graph costs what so many voxels cost in cc3d."""
 
 

@@ -33,6 +33,8 @@ _ALGORITHM_IDENTIFICATION, _ALGORITHM_TYPE, _ALGORITHM_NAME = 0x00620007, 0x0062
 _IDENTIFIED_ALGORITHM_NAME = 0x00660036
 _CIELAB = 0x0062000D
 _TRACKING_ID, _TRACKING_UID = 0x00620020, 0x00620021
+_KNOWN_BYTES = 4096
+"""Longer code sequences are not remembered; a code with its modifiers has some hundred bytes."""
 
 
 def read_segments(structure: DicomFile) -> tuple[tuple[Segment, ...], list[Finding]]:
@@ -106,6 +108,9 @@ class _Reader:
         self.without_algorithm: set[int] = set()
         self.number: int | None = None
         self._looked_into: dict[int, list[dict[int, Element]]] = {}
+        self._known: dict[
+            tuple[int, int | None, str, bytes], tuple[tuple[Concept, ...], tuple[Concept, ...]]
+        ] = {}
 
     def note(self, code: str, message: str, number: int | None = None) -> None:
         """Record a finding, of a segment where `number` is given."""
@@ -198,7 +203,19 @@ class _Reader:
     def _concepts(
         self, item: Mapping[int, Element], tag: int, charset: str, modifier: int | None = None
     ) -> tuple[tuple[Concept, ...], tuple[Concept, ...]]:
-        """Concepts of a code sequence, and those of the modifier sequences inside its items."""
+        """Concepts of a code sequence, and those of the modifier sequences inside its items.
+
+        Files repeat few sequences many times: the same bytes mean the same, unless something is to be
+        noted of the segment.
+        """
+        element = item.get(tag)
+        if element is None:
+            return (), ()
+        raw = self.structure.raw[element.offset : element.end]
+        known = self._known.get((tag, modifier, charset, raw))
+        if known is not None:
+            return known
+        noted = len(self.findings)
         concepts: list[Concept] = []
         modifiers: list[Concept] = []
         for code in self._items(item, tag):
@@ -207,7 +224,11 @@ class _Reader:
                 concepts.append(concept)
             if modifier is not None:
                 modifiers += self._concepts(code, modifier, self._charset(code, charset))[0]
-        return tuple(concepts), tuple(modifiers)
+        found = tuple(concepts), tuple(modifiers)
+        retired = any(concept.scheme in SNOMED_RT for each in found for concept in each)
+        if len(self.findings) == noted and not retired and len(raw) <= _KNOWN_BYTES:
+            self._known[tag, modifier, charset, raw] = found
+        return found
 
     def _modifiers(
         self, item: Mapping[int, Element], tag: int, charset: str, modifier: int

@@ -112,6 +112,11 @@ static const uint8_t *window_at(const Segment *s, Window *window, int64_t bit, i
     return s->room + (first - window->begin);
 }
 
+static inline int is_zero_256(const uint8_t *bytes)
+{
+    return !(load64(bytes) | load64(bytes + 8) | load64(bytes + 16) | load64(bytes + 24));
+}
+
 typedef enum { LOOK, PAINT, PAINT_IF_FREE, ERASE } Action;
 
 /* A place where an action came to an end: a frame, the voxel of it, and the word there. */
@@ -149,6 +154,11 @@ static inline int run(const Segment *s, uint8_t *map, const int width, const Act
                 return SHORTENED;
             const int shift = bit & 7;
             for (int64_t at = 0; at < count; at += 64) {
+                /* Most of a frame is 0: 256 voxels at a time, and the byte that a shift brings in. */
+                while (at + 256 <= count && is_zero_256(bytes + at / 8) && !bytes[at / 8 + 32])
+                    at += 256;
+                if (at >= count)
+                    break;
                 uint64_t word = load64(bytes + at / 8);
                 if (shift)
                     word = word >> shift | (uint64_t)bytes[at / 8 + 8] << (64 - shift);

@@ -18,7 +18,7 @@ from segtools.decode.pixels.frames import PackedFrames
 from segtools.errors import CorruptSegError
 from segtools.native.build import CannotBuildError, build, compiler
 from tests.decode.core_fuzz_target import load
-from tests.decode.test_layers import packed, plan_of
+from tests.decode.labelmap.test_masks import packed, plan_of
 from tests.factories.cores import both_cores
 
 core = both_cores()

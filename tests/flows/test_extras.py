@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from flows.cli import EXTRA_OF
@@ -37,7 +38,9 @@ def idcseg(*arguments, cwd):
 
 
 def test_a_file_is_decoded_with_the_core_alone(tmp_path):
-    (tmp_path / "seg.dcm").write_bytes(SegFactory().build())
+    labels = np.zeros((2, 5, 6), np.uint8)
+    labels[1, 1:3, 2:4] = 1
+    (tmp_path / "seg.dcm").write_bytes(SegFactory.of_labels(labels).build())
     done = idcseg("decode", "seg.dcm", "-o", "out", "--verify", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "out").rglob("*.nii.gz"))
