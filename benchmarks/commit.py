@@ -129,7 +129,11 @@ def _stage(layout: Layout, run_number: int, number: int) -> None:
         "path": [segments["volume_path"][n * SEGMENTS_PER_SERIES] for n in range(SERIES_PER_PART)],
         "seg_series_uid": uids,
         "kind": ["dseg"] * SERIES_PER_PART,
+        "size_bytes": [0] * SERIES_PER_PART,
     }
+    for path in files["path"]:  # a run looks for every file before it builds on a commit
+        layout.absolute(path).parent.mkdir(parents=True, exist_ok=True)
+        layout.absolute(path).touch()
     tables = ((SEGMENTS, segments), (FINDINGS, findings), (FILES, files), (SERIES, series))
     for table, columns in tables:
         made = pa.table([pa.array(columns[c.name], c.type) for c in table.columns], schema=table.arrow)

@@ -25,12 +25,16 @@ COMMANDS = {
     "fetch": ("cohort:fetch", "Download a cohort's DICOM SEG files, each one checked."),
     "decode": ("decode:decode", "Decode one DICOM SEG or a folder of them; no cohort, no server."),
     "encode": ("encode:encode", "Encode masks as a DICOM SEG: validated before, read back after."),
+    "encode-batch": ("encode_batch:encode_batch", "Encode the masks of a table; call it again to continue."),
     "transcode": (
         "transcode:transcode",
         "Store a DICOM SEG in another type or codec, or as NIfTI or NRRD; voxels proven the same.",
     ),
     "index": ("index:index", "Index a folder of DICOM SEG files in IDC's schema."),
-    "mirror": ("index:mirror", "Download IDC's segmentations table, for selection by structure."),
+    "mirror": (
+        "index:mirror",
+        "Download IDC's segmentations table and indexes of images, to select by structure and image.",
+    ),
     "show": ("dataset:show", "What a dataset holds; or its rows that match a condition."),
     "check": ("dataset:check", "Read a dataset back and compare every file and row."),
     "report": ("dataset:report", "Write a dataset's report again."),
@@ -43,6 +47,8 @@ COMMANDS = {
         "selection:structures",
         "What a cohort can ask for: structures and codes, with counts.",
     ),
+    "list": ("selection:list_names", "Names that a cohort file can use, with counts."),
+    "query": ("selection:query", "Rows of your own SQL over the tables that cohorts are selected from."),
     "deploy": ("deploy:deploy", "Run a cohort on a schedule, whenever there is news."),
     "release": (
         "selection:release",

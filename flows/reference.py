@@ -98,6 +98,39 @@ def cohort_keys_page() -> str:
     return "\n".join(lines)
 
 
+def tables_page() -> str:
+    """Every table that a query may read."""
+    from segtools.select import Library
+    from segtools.select.discover import BASE_TABLES
+    from segtools.select.engines.schema_drift import google_type
+
+    library = Library()
+    lines = [
+        "# Tables of selection",
+        "",
+        "Made from `queries/` and `segtools/schema.py` by `make docs`.",
+        "",
+        "`idcseg query SQL` and a cohort's own query read these tables, in GoogleSQL, on both engines.",
+        "The first ones are IDC's, under IDC's names; the others are queries that read them.",
+        "",
+    ]
+    for table in BASE_TABLES:
+        lines += [f"## {table.name}", "", table.description, ""]
+        lines += ["| column | type | meaning |", "|---|---|---|"]
+        for column in table.columns:
+            lines.append(f"| `{column.name}` | {google_type(column.type)} | {column.description} |")
+        lines.append("")
+    known = {table.name for table in BASE_TABLES}
+    for name in library:
+        query = library[name]
+        if name in known or name == "chosen":
+            continue
+        lines += [f"## {name}", "", query.description, "", "| column | type |", "|---|---|"]
+        lines += [f"| `{column}` | {kind} |" for column, kind in query.columns.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
 def _reference(entry: dict[str, Any]) -> str | None:
     """Name of the definition that a property refers to."""
     for part in (entry, *entry.get("anyOf", ())):
@@ -136,6 +169,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield DOCS / "codes.md", codes_page()
     yield DOCS / "commands.md", commands_page()
     yield DOCS / "cohort-keys.md", cohort_keys_page()
+    yield DOCS / "tables.md", tables_page()
     yield folder("config") / "cohorts" / "cohort.schema.json", json_schema_text()
 
 

@@ -107,9 +107,9 @@ class Table:
 
 KINDS = (
     *("string", "bool", "int8", "int16", "int32", "int64", "float32", "float64"),
-    *("affine", "code", "property_type"),
+    *("affine", "code", "property_type", "strings", "reals"),
 )
-"""Names of Arrow types: the plain ones, and three of our own."""
+"""Names of Arrow types: the plain ones, and five of our own."""
 
 
 @cache
@@ -122,6 +122,8 @@ def _arrow_type(kind: str) -> pa.DataType:
         return pa.list_(pa.field("item", pa.float64()), 16)
     if kind == "code":
         return code
+    if kind in ("strings", "reals"):
+        return pa.list_(pa.string() if kind == "strings" else pa.float64())
     if kind == "property_type":
         return pa.struct([*code, *((name, pa.list_(code)) for name in modifiers)])
     plain: pa.DataType = pa.bool_() if kind == "bool" else getattr(pa, kind)()
@@ -183,6 +185,7 @@ SELECTION_COLUMNS = (
     _text("source_modality", "Modality of the segmented images.", nullable=True),
     _text("license", "Short name of the licence.", nullable=True),
     _text("source_doi", "DOI to cite.", nullable=True),
+    _text("split", "Part of the cohort's split by patient, as `train`; null without one.", nullable=True),
 )
 
 SELECTION = Table(
@@ -586,7 +589,37 @@ IDC_SERIES = Table(
             ("BodyPartExamined", "string", ""),
             ("Manufacturer", "string", ""),
             ("ManufacturerModelName", "string", ""),
+            ("collection_cancerType", "string", ""),
+            ("collection_tumorLocation", "string", ""),
+            ("collection_species", "string", ""),
         )
+    ),
+    key=("SeriesInstanceUID",),
+)
+
+IDC_IMAGES = Table(
+    "image_attributes",
+    "What IDC's indexes of CT, MR and PT say of an image series (one row per series).",
+    (
+        _text("SeriesInstanceUID", "SeriesInstanceUID of the images."),
+        _real("slice_thickness_mm", "SliceThickness (0018,0050).", "mm", nullable=True),
+        _real("pixel_spacing_mm", "PixelSpacing (0028,0030), the larger one.", "mm", nullable=True),
+        _int("row_count", "Rows (0028,0010).", bits=64, nullable=True),
+        _int("column_count", "Columns (0028,0011).", bits=64, nullable=True),
+        Column("kernels", "strings", "ConvolutionKernel (0018,1210).", nullable=True),
+        _real("kvp", "KVP (0018,0060).", "kV", nullable=True),
+        _real("field_strength_t", "MagneticFieldStrength (0018,0087).", "T", nullable=True),
+        _text("sequence_name", "SequenceName (0018,0024).", nullable=True),
+        _text("acquisition_type", "MRAcquisitionType (0018,0023): 2D or 3D.", nullable=True),
+        Column("echo_times_ms", "reals", "EchoTime (0018,0081), each value once.", "ms", nullable=True),
+        _real("repetition_time_ms", "RepetitionTime (0018,0080).", "ms", nullable=True),
+        Column("b_values", "reals", "DiffusionBValue (0018,9087), each value once.", "s/mm2", nullable=True),
+        _text("radiopharmaceutical", "Radiopharmaceutical (0018,0031).", nullable=True),
+        Column("contrast_agents", "strings", "ContrastBolusAgent (0018,0010).", nullable=True),
+        _flag("has_contrast", "ContrastBolusAgent (0018,0010) names one.", nullable=True),
+        _flag("is_regular", "The slices make up a regularly spaced volume.", nullable=True),
+        _real("slice_spacing_mm", "Distance of neighbouring slices.", "mm", nullable=True),
+        _real("obliquity_deg", "Largest angle to the patient's axes.", "degrees", nullable=True),
     ),
     key=("SeriesInstanceUID",),
 )

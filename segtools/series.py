@@ -48,6 +48,7 @@ class SelectedSeries:
     source_modality: str | None = None
     license: str | None = None
     source_doi: str | None = None
+    split: str | None = None
     objects: tuple[RemoteObject, ...] = field(default=(), compare=False)
     images: tuple[SelectedSeries, ...] = field(default=(), compare=False)
     """The image series it was drawn on, where they are to be fetched too; `seg_series_uid` is theirs."""

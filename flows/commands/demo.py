@@ -41,6 +41,7 @@ def demo(
     from flows.commands.cohort import run_cohort
     from flows.commands.options import Where
     from flows.s3_endpoint import serve_folder
+    from flows.way_back import way_back
     from segtools.index import build_index
     from segtools.objectstore.urls import S3
     from segtools.phantom.archive import write_archive
@@ -59,8 +60,9 @@ def demo(
         code = run_cohort(
             "demo", str(dataset), Where((index,), None, (f"fetch.endpoint={endpoint}",)), direct=direct
         )
-    note("4 of 4  comparing with what was put in")
+    note("4 of 4  comparing with what was put in, and one mask's way back to DICOM")
     rows, wrong = _compare(expected, report, dataset)
+    rows.append(way_back(dataset, archive, expected, output / "encoded", wrong))
     print_rows(rows, list(rows[0]), title=f"Every SEG series, {time.monotonic() - start:.0f} s in all")
     if code != _PARTIAL:
         wrong.append(f"the run ended with {code}; {_PARTIAL} (partial) was expected")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -96,10 +97,9 @@ def mirror(
     *,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
 ) -> None:
-    """Download IDC's segmentations table, for selection by structure.
+    """Download IDC's segmentations table and indexes of images, to select by structure and image.
 
-    It is one table of IDC's public Parquet export: no account is needed. An interrupted download
-    goes on where it stopped.
+    They are public: no account is needed. An interrupted download goes on where it stopped.
 
     Parameters
     ----------
@@ -109,7 +109,8 @@ def mirror(
         Folder of mirrors; default: the setting sources.mirror.
     """
     from flows.settings import load_settings
-    from segtools.select import Sources
+    from segtools.objectstore.urls import GOOGLE
+    from segtools.select import Sources, mirror_indexes
     from segtools.select import mirror as download
 
     settings = load_settings()
@@ -119,3 +120,9 @@ def mirror(
     # The export is public and on AWS, wherever the cohort's own files are.
     options = replace(settings.fetch, endpoint=None, anonymous=True, profile=None, credentials_file=None)
     note(f"wrote {download(folder, release, options)}")
+    if release != Sources().newest_release():
+        note("indexes of images are mirrored for the newest release only")
+        return
+    options = replace(options, endpoint=GOOGLE)
+    files = mirror_indexes(folder, release, importlib.metadata.version("idc-index-data"), options)
+    note(f"wrote {', '.join(path.name for path in files)}")

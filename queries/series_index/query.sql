@@ -22,6 +22,9 @@ SELECT
   MIN(CAST(StudyDate AS STRING)) AS StudyDate,
   MIN(BodyPartExamined) AS BodyPartExamined,
   MIN(Manufacturer) AS Manufacturer,
-  MIN(ManufacturerModelName) AS ManufacturerModelName
+  MIN(ManufacturerModelName) AS ManufacturerModelName,
+  MIN(collection_cancerType) AS collection_cancerType,
+  MIN(collection_tumorLocation) AS collection_tumorLocation,
+  MIN(collection_species) AS collection_species
 FROM dicom_all
 GROUP BY collection_id, SeriesInstanceUID

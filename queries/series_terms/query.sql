@@ -4,7 +4,10 @@ WITH seg AS (
     collection_id,
     analysis_result_id,
     license_short_name,
-    source_DOI
+    source_DOI,
+    collection_cancerType,
+    collection_tumorLocation,
+    collection_species
   FROM series_index
   WHERE
     Modality = 'SEG'
@@ -21,6 +24,12 @@ terms AS (
   SELECT 'licenses' AS kind, license_short_name AS term FROM seg
   UNION ALL
   SELECT 'dois' AS kind, source_DOI AS term FROM seg
+  UNION ALL
+  SELECT 'cancer_types' AS kind, collection_cancerType AS term FROM seg
+  UNION ALL
+  SELECT 'tumor_locations' AS kind, collection_tumorLocation AS term FROM seg
+  UNION ALL
+  SELECT 'species' AS kind, collection_species AS term FROM seg
 )
 SELECT kind, term, COUNT(*) AS series_count
 FROM terms

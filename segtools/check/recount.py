@@ -1,6 +1,6 @@
 """Measures counted again from stored voxels, by another way than `segtools.decode.measure`.
 
-There, rows are cut into runs; here, the voxels that are set are sorted by their label. Components come
+There, rows are cut into runs; here, the voxels of each slice are sorted by their label. Components come
 from cc3d, on a copy with an empty border.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -24,20 +24,41 @@ _ABSOLUTE_MM = 1e-4
 def label_measures(stored: Stored) -> dict[int, dict[str, Any]]:
     """Measures of each label of a (k, j, i) array but 0, as columns of the segments table.
 
-    ``volume_ml`` and the centroid need the grid: `mean_ijk` stands in for them.
+    ``volume_ml`` and the centroid need the grid: `mean_ijk` stands in for them. Memory follows one slice,
+    then one label's box: a table of all voxels would take fifty bytes for each.
     """
-    flat = np.flatnonzero(stored)
-    labels = stored.reshape(-1)[flat]
-    order = np.argsort(labels, kind="stable")
-    flat, labels = flat[order], labels[order]
-    if not len(flat):
-        return {}
-    starts = np.flatnonzero(np.diff(labels.astype(np.int64), prepend=-1))
-    found = {}
-    for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(flat)], strict=True):
-        kji = np.stack(np.unravel_index(flat[start:stop], stored.shape))
-        found[int(labels[start])] = _measures(kji, stored.shape)
-    return found
+    tallies: dict[int, _Tally] = {}
+    for k, plane in enumerate(stored):
+        j, i = np.nonzero(plane)
+        labels, which = np.unique(plane[j, i], return_inverse=True)
+        counts = np.bincount(which, minlength=len(labels)).tolist()
+        sums = [np.bincount(which, axis, len(labels)).tolist() for axis in (i, j)]
+        order = np.argsort(which, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.intp)
+        ends = [
+            extreme.reduceat(axis[order], starts).tolist() if len(labels) else []
+            for axis in (i, j)
+            for extreme in (np.minimum, np.maximum)
+        ]
+        for n, label in enumerate(labels.tolist()):
+            tally = tallies.setdefault(label, _Tally(k))
+            tally.add(k, counts[n], [column[n] for column in sums], [column[n] for column in ends])
+    return {label: _measures(label, tallies[label], stored) for label in sorted(tallies)}
+
+
+class _Tally:
+    """Voxels of a label, slice after slice: their number, sums and bounds along i, j and k."""
+
+    def __init__(self, first_slice: int) -> None:
+        self.count, self.slices, self.sums = 0, 0, [0.0, 0.0, 0.0]
+        self.low, self.high = [2**62, 2**62, first_slice], [-1, -1, -1]
+
+    def add(self, k: int, count: int, sums: list[float], ends: list[int]) -> None:
+        """Add a slice: sums along i and j, then the least and largest i, the least and largest j."""
+        self.count, self.slices = self.count + count, self.slices + 1
+        self.sums = [a + b for a, b in zip(self.sums, (*sums, k * count), strict=True)]
+        self.low[:2] = [min(self.low[0], ends[0]), min(self.low[1], ends[2])]
+        self.high = [max(self.high[0], ends[1]), max(self.high[1], ends[3]), k]
 
 
 def overlap_counts(label_maps: Iterable[Stored], fractions: Mapping[int, Stored]) -> dict[int, int]:
@@ -118,29 +139,31 @@ def _spacing(row: Mapping[str, Any]) -> dict[str, float]:
     return {f"spacing_{axis}_mm": length for axis, length in zip("ijk", lengths, strict=True)}
 
 
-def _measures(kji: npt.NDArray[np.intp], shape: Sequence[int]) -> dict[str, Any]:
-    low, high = kji.min(axis=1), kji.max(axis=1)
-    inside = np.zeros(high - low + 3, bool)  # an empty border: cc3d miscounts single lines
-    inside[tuple(kji - low[:, None] + 1)] = True
+def _measures(label: int, tally: _Tally, stored: Stored) -> dict[str, Any]:
+    (i0, j0, k0), (i1, j1, k1) = tally.low, tally.high
+    box = stored[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1]
+    inside = np.zeros([size + 2 for size in box.shape], bool)  # an empty border: cc3d miscounts single lines
+    np.equal(box, label, out=inside[1:-1, 1:-1, 1:-1])
     sizes = _component_sizes(inside)
-    count = kji.shape[1]
-    (k0, j0, i0), (k1, j1, i1) = low.tolist(), high.tolist()
+    last = [size - 1 for size in reversed(stored.shape)]
     return {
-        "voxel_count": count,
+        "voxel_count": tally.count,
         **dict(zip(("bbox_min_i", "bbox_max_i"), (i0, i1), strict=True)),
         **dict(zip(("bbox_min_j", "bbox_max_j"), (j0, j1), strict=True)),
         **dict(zip(("bbox_min_k", "bbox_max_k"), (k0, k1), strict=True)),
-        "mean_ijk": kji.mean(axis=1)[::-1].tolist(),
-        "slice_count": len(np.unique(kji[0])),
+        "mean_ijk": [total / tally.count for total in tally.sums],
+        "slice_count": tally.slices,
         "component_count": len(sizes),
-        "largest_component_fraction": float(np.float32(sizes.max() / count)),
-        "touches_border": bool((low == 0).any() or (high == np.array(shape) - 1).any()),
+        "largest_component_fraction": float(np.float32(sizes.max() / tally.count)),
+        "touches_border": 0 in tally.low or any(a == b for a, b in zip(tally.high, last, strict=True)),
     }
 
 
 def _component_sizes(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     from cc3d import connected_components
 
-    image = connected_components(inside, connectivity=26)
-    sizes = np.bincount(image.reshape(-1))[1:].astype(np.int64)
-    return sizes[sizes > 0]
+    image, count = connected_components(inside, connectivity=26, return_N=True)
+    sizes = np.zeros(count + 1, np.int64)
+    for plane in image:  # bincount makes eight bytes of each voxel
+        sizes += np.bincount(plane.reshape(-1), minlength=count + 1)
+    return sizes[1:]

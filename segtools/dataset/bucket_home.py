@@ -108,9 +108,8 @@ class BucketPlace:
 
     def changed_s(self, relative: str) -> float:
         """See `Place`."""
-        folder = relative.rpartition("/")[0]
-        listed = self.bucket.list(f"{folder}/" if folder else "")
-        return listed[relative].changed_s if relative in listed else 0.0
+        found = self.bucket.stat(relative)
+        return found.changed_s if found else 0.0
 
     def digest(self, relative: str) -> str:
         """See `Place`."""

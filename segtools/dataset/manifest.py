@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from segtools.bounded_json import load_json
 from segtools.dataset.pages import MANIFEST, is_listing
 from segtools.errors import DatasetError, MissingError
 
@@ -32,10 +32,10 @@ def committed_manifest(path: Path, name: str) -> dict[str, Any]:
     from segtools.schema import FORMAT_VERSION
 
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = load_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingError("not-found", f"{name} holds no {MANIFEST}.", path=name) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DatasetError(
             "dataset-invalid", f"{path} is not valid JSON: {error}.", path=str(path)
         ) from error

@@ -36,6 +36,7 @@ _REFRESHED = (
     "source_modality",
     "license",
     "source_doi",
+    "split",
 )
 """Columns a new release may state anew for an unchanged series."""
 

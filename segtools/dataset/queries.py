@@ -150,7 +150,7 @@ def _one_select(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
     kinds = [
         statement.type
         for statement in cursor.extract_statements(query)
-        if statement.query or statement.type != duckdb.StatementType.CREATE
+        if statement.type != duckdb.StatementType.CREATE or _has_text(statement)
     ]
     if not kinds:
         raise UsageError("filter-invalid", "The query is empty; one SELECT is needed.", query=query)
@@ -161,6 +161,13 @@ def _one_select(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
             hint="A dataset is read-only. For tables and files of your own, give the result to DuckDB.",
             query=query,
         )
+
+
+def _has_text(statement: duckdb.Statement) -> bool:
+    try:
+        return bool(statement.query)
+    except IndexError:  # DuckDB 1.5.0 cuts the text of a statement that has none
+        return False
 
 
 def _hint(text: str) -> str:

@@ -32,6 +32,9 @@ AWS_OF_GCS = {gcs: aws for aws, gcs in GCS_OF_AWS.items()}
 IDC_EXPORT = f"{S3}idc-open-metadata/bigquery_export"
 """Where IDC exports its BigQuery tables with each release, one folder per release and table."""
 
+IDC_INDEX_ARTIFACTS = f"{S3}idc-index-data-artifacts"
+"""Releases of idc-index-data, at `GOOGLE`: one folder per release."""
+
 _OBJECT_URL = re.compile(
     r"(?P<scheme>s3|gs)://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9])/(?P<key>.+)"
 )
@@ -40,6 +43,12 @@ _BUCKET_URL = re.compile(
     r"(?P<scheme>s3|gs):/{1,2}(?P<bucket>[a-z0-9][a-z0-9._-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?"
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+
+
+SERIES_FOLDER = re.compile(
+    r"s3://[^/\s]+/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/|gs://[^/\s]+/([0-9a-f-]{36})/"
+)
+"""The crdc_series_uuid in a URL of IDC's, as manifests have them: the first group or the second."""
 
 
 def object_url(bucket: str, key: str) -> str:

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from segtools.select.cohort_spec import CohortSpec
     from segtools.select.concept_keys import structures
     from segtools.select.cost_estimate import Plan, Rates, plan
+    from segtools.select.discover import listing, query
     from segtools.select.engines.bigquery import BigQueryEngine
     from segtools.select.engines.duckdb import LocalEngine
-    from segtools.select.engines.mirror import mirror
+    from segtools.select.engines.mirror import mirror, mirror_indexes
     from segtools.select.engines.sources import Sources
     from segtools.select.related import changes, source_series, viewer_links
     from segtools.select.selection import Selection, estimate, select
@@ -33,10 +34,13 @@ _MODULES = {
     "changes": "related",
     "estimate": "selection",
     "json_schema": "cohort_file",
+    "listing": "discover",
     "load_spec": "cohort_file",
     "mirror": "engines.mirror",
+    "mirror_indexes": "engines.mirror",
     "parse_spec": "cohort_file",
     "plan": "cost_estimate",
+    "query": "discover",
     "select": "selection",
     "source_series": "related",
     "structures": "concept_keys",
@@ -55,10 +59,13 @@ __all__ = [
     "changes",
     "estimate",
     "json_schema",
+    "listing",
     "load_spec",
     "mirror",
+    "mirror_indexes",
     "parse_spec",
     "plan",
+    "query",
     "select",
     "source_series",
     "structures",

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from segtools.select.filters import Code, ManyOf, Model, Name, SegmentFilters, SeriesFilters
+from segtools.select.filters import (
+    Code,
+    ConceptOrName,
+    ImageFilters,
+    ManyOf,
+    Model,
+    Name,
+    SegmentFilters,
+    SeriesFilters,
+)
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+
+Stratum = Literal[
+    "collection_id", "analysis_result_id", "license", "source_modality", "source_doi", "sex", "body_part"
+]
 
 
 class Sample(Model):
@@ -23,6 +38,9 @@ class Sample(Model):
     )
     series: int | None = Field(None, ge=1, description="This many series.")
     seed: int = Field(0, ge=0, description="Another seed takes others.")
+    per: Stratum | None = Field(
+        None, description="So many of every value of this column, as `collection_id`."
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -62,12 +80,40 @@ class Source(Model):
 class Exclude(SeriesFilters):
     """Series that are left out even where they match."""
 
+    studies_with: ManyOf[Name] = Field(
+        (), description="Studies that have series of any of these modalities, as `SM`."
+    )
+
+
+class StructuresAll(Model):
+    """Structures that must all be there, in one series, or in one study or patient."""
+
+    of: ManyOf[ConceptOrName] = Field(description="Names or codes, as in `structures`.")
+    within: Literal["series", "study", "patient"] = Field("series", description="Where they must all be.")
+
+
+def _all_of(value: Any) -> Any:
+    return {"of": value} if isinstance(value, list | str) else value
+
 
 class UserQuery(Model):
     """A query folder of one's own, which names the series (`seg_series_uid`) to choose from."""
 
     folder: Name = Field(description="Folder with query.sql and query.yaml, relative to this file.")
     parameters: dict[Name, Any] = Field(default_factory=dict, description="Values of its parameters.")
+
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+
+def _bytes(value: Any) -> Any:
+    """A size with its unit (decimal, as IDC counts) in bytes."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)", value.strip().lower())
+    if found is None or found[2] not in _UNITS:
+        raise ValueError(f"{value!r} is no size; write it as 50 GB or in bytes")
+    return round(float(found[1]) * _UNITS[found[2]])
 
 
 def _query(value: Any) -> Any:
@@ -85,11 +131,32 @@ class CohortSpec(SeriesFilters, SegmentFilters):
     idc_version: Annotated[int, Field(ge=1, le=999)] | Literal["latest"] = Field(
         "latest", description="IDC release; `latest` is resolved once per run and recorded."
     )
+    structures_all: Annotated[StructuresAll | None, BeforeValidator(_all_of)] = Field(
+        None, description="Structures that must all be there: a list, or a mapping of `of` and `within`."
+    )
+    images: ImageFilters = Field(
+        default_factory=ImageFilters, description="Filters on the images that were segmented."
+    )
+    studies_with: ManyOf[Name] = Field(
+        (), description="Only studies that also have series of all these modalities, as `[PT, CT]`."
+    )
+    min_studies: int = Field(
+        0, ge=0, description="Only patients with segmentations in this many studies or more."
+    )
+    max_bytes: Annotated[int | None, BeforeValidator(_bytes)] = Field(
+        None,
+        ge=1,
+        description="At most this many bytes, as `50 GB`: whole series in a fixed random order of patients.",
+    )
     query: Annotated[UserQuery | None, BeforeValidator(_query)] = Field(
         None, description="A query folder of one's own that names the series to choose from."
     )
     exclude: Exclude = Exclude()
     sample: Sample | None = None
+    split: dict[Name, Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=dict,
+        description="Parts and shares, as `{train: 0.8, test: 0.2}`; a patient is in one part.",
+    )
     output: Output = Field(default_factory=Output)
     source: Source = Source()
 
@@ -105,6 +172,8 @@ class CohortSpec(SeriesFilters, SegmentFilters):
             raise ValueError(
                 f"laterality {list(self.laterality)} contradicts the side of every code in structures"
             )
+        if self.split and abs(sum(self.split.values()) - 1) > 1e-6:
+            raise ValueError(f"split: the shares add up to {sum(self.split.values()):g}, not 1")
         if self.source.idc is False and self.idc_version != "latest":
             raise ValueError("idc_version is pinned, but source.idc is false")
         if self.source.idc is False and self.analysis_results:
@@ -121,6 +190,12 @@ class CohortSpec(SeriesFilters, SegmentFilters):
         given = {key: getattr(self, key) for key in SeriesFilters.model_fields}
         given |= {f"exclude_{key}": getattr(self.exclude, key) for key in SeriesFilters.model_fields}
         return {key: value for key, value in given.items() if value}
+
+    @property
+    def image_filters(self) -> dict[str, Any]:
+        """The values of the keys about images that are given, as ``image_<key>``."""
+        given = {key: getattr(self.images, key) for key in ImageFilters.model_fields}
+        return {f"image_{key}": value for key, value in given.items() if value not in (None, ())}
 
     @property
     def segment_filters(self) -> tuple[str, ...]:

@@ -122,6 +122,19 @@ class Concepts:
             return Keys(codes=codes)
         raise self.unknown(filter_name, wanted, wanted)
 
+    def concept_keys(self, wanted: Code | str) -> list[str]:
+        """The ``concept_key`` that a structure's name or code stands for; errors as `keys`."""
+        found = self.keys("structures", wanted)
+        if found.concepts:
+            return list(found.concepts)
+        codes = set(found.codes)
+        return [
+            row["concept_key"]
+            for row in self.rows
+            if (key := f"{row['type_scheme']}:{row['type_code']}") in codes
+            or f"{key}/{row['laterality']}" in codes
+        ]
+
     def names(self, wanted: str) -> list[str]:
         """The names of structures that a name or a pattern (``prostate*``) stands for; none where unknown."""
         if is_pattern(wanted):

@@ -150,9 +150,12 @@ def _check_order(smallest: Any, largest: Any) -> None:
 COMMERCIAL, NONCOMMERCIAL = "commercial", "non-commercial"
 """Values of `licenses` that stand for all licences of a kind."""
 
-Comparison = Literal["is_one_of", "reads_like", "between", "dates", "is", "after"]
+Comparison = Literal[
+    "is_one_of", "reads_like", "between", "dates", "is", "after", "any_reads_like", "any_between"
+]
 """How a column is compared: equal to one of the values; to one of them or a pattern, upper and lower case
-alike; a number or a day in a range; equal to the one value; larger than the one value."""
+alike; a number or a day in a range; equal to the one value; larger than the one value; the same of any item
+of a list."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,8 @@ class Filter:
     comparison: Comparison = "is_one_of"
     terms: str = ""
     needs: str = ""
+    is_listed: bool = False
+    """The column holds several values in one text, with commas between them."""
 
 
 class SeriesFilters(Model):
@@ -212,6 +217,15 @@ class SeriesFilters(Model):
     )
     body_parts: Annotated[ManyOf[Name], Filter("BodyPartExamined", "reads_like")] = Field(
         (), description="BodyPartExamined of the segmentation, as `CHEST`."
+    )
+    cancer_types: Annotated[
+        ManyOf[Name], Filter("collection_cancerType", terms="cancer type", is_listed=True)
+    ] = Field((), description="Cancer types of the collection, as `Lung Cancer` or `*lung*`.")
+    tumor_locations: Annotated[
+        ManyOf[Name], Filter("collection_tumorLocation", terms="tumour location", is_listed=True)
+    ] = Field((), description="Tumour locations of the collection, as `Lung`.")
+    species: Annotated[ManyOf[Name], Filter("collection_species", terms="species", is_listed=True)] = Field(
+        (), description="Species of the collection, as `Human`."
     )
     sex: Annotated[ManyOf[Literal["F", "M", "O"]], Filter("PatientSex")] = Field(
         (), description="PatientSex, as the segmentation's own header states it."
@@ -257,8 +271,77 @@ class SegmentFilters(Model):
     ] = Field((), description="SegmentationType.")
 
 
-GROUPS: dict[str, type[Model]] = {"series": SeriesFilters, "segments": SegmentFilters}
+class ImageFilters(Model):
+    """Keys about the segmented images: a series is chosen for images that all of them let through."""
+
+    modality: Annotated[ManyOf[Name], Filter("modality")] = Field((), description="Modality, as `CT`.")
+    series_description: Annotated[ManyOf[Name], Filter("series_description", "reads_like")] = Field(
+        (), description="SeriesDescription of the images; `*` stands for anything."
+    )
+    manufacturer: Annotated[ManyOf[Name], Filter("manufacturer", "reads_like")] = Field(
+        (), description="Manufacturer of the scanner, as `siemens*`."
+    )
+    model: Annotated[ManyOf[Name], Filter("model", "reads_like")] = Field(
+        (), description="ManufacturerModelName of the scanner."
+    )
+    body_part: Annotated[ManyOf[Name], Filter("body_part", "reads_like")] = Field(
+        (), description="BodyPartExamined of the images."
+    )
+    slice_thickness_mm: Annotated[Range | None, Filter("slice_thickness_mm", "between")] = Field(
+        None, description="SliceThickness."
+    )
+    slice_spacing_mm: Annotated[Range | None, Filter("slice_spacing_mm", "between")] = Field(
+        None, description="Distance of neighbouring slices."
+    )
+    pixel_spacing_mm: Annotated[Range | None, Filter("pixel_spacing_mm", "between")] = Field(
+        None, description="PixelSpacing, the larger one."
+    )
+    instance_count: Annotated[Range | None, Filter("instance_count", "between")] = Field(
+        None, description="Instances of the image series: slices, in most."
+    )
+    regular_volume: Annotated[bool | None, Filter("is_regular", "is")] = Field(
+        None, description="Whether the slices make up a regularly spaced volume."
+    )
+    kernel: Annotated[ManyOf[Name], Filter("kernels", "any_reads_like")] = Field(
+        (), description="ConvolutionKernel of a CT, as `B30f` or `b3*`."
+    )
+    kvp: Annotated[Range | None, Filter("kvp", "between")] = Field(None, description="KVP of a CT, kV.")
+    contrast: Annotated[bool | None, Filter("has_contrast", "is")] = Field(
+        None, description="Whether ContrastBolusAgent names an agent."
+    )
+    contrast_agent: Annotated[ManyOf[Name], Filter("contrast_agents", "any_reads_like")] = Field(
+        (), description="ContrastBolusAgent; `*` stands for anything."
+    )
+    field_strength_t: Annotated[Range | None, Filter("field_strength_t", "between")] = Field(
+        None, description="MagneticFieldStrength of an MR, T."
+    )
+    sequence_name: Annotated[ManyOf[Name], Filter("sequence_name", "reads_like")] = Field(
+        (), description="SequenceName of an MR."
+    )
+    acquisition_type: Annotated[ManyOf[Literal["2D", "3D"]], Filter("acquisition_type")] = Field(
+        (), description="MRAcquisitionType."
+    )
+    echo_time_ms: Annotated[Range | None, Filter("echo_times_ms", "any_between")] = Field(
+        None, description="EchoTime of an MR; one of them in the range is enough."
+    )
+    repetition_time_ms: Annotated[Range | None, Filter("repetition_time_ms", "between")] = Field(
+        None, description="RepetitionTime of an MR."
+    )
+    b_value: Annotated[Range | None, Filter("b_values", "any_between")] = Field(
+        None, description="DiffusionBValue of an MR, s/mm2; one of them in the range is enough."
+    )
+    radiopharmaceutical: Annotated[ManyOf[Name], Filter("radiopharmaceutical", "reads_like")] = Field(
+        (), description="Radiopharmaceutical of a PET."
+    )
+
+
+GROUPS: dict[str, type[Model]] = {"series": SeriesFilters, "segments": SegmentFilters, "images": ImageFilters}
 """Models by the name under which a query asks for their conditions."""
+
+OF_SERIES_INDEX = frozenset(
+    {"modality", "series_description", "manufacturer", "model", "body_part", "instance_count"}
+)
+"""Keys about images that the index of all series answers; the others need the indexes of CT, MR and PT."""
 
 CONCEPTS = ("structures", "categories", "regions")
 """Keys whose values are codes or names: `queries/matches` compares them itself."""

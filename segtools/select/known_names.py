@@ -15,7 +15,7 @@ from segtools.errors import SelectError
 from segtools.select.filters import COMMERCIAL, NONCOMMERCIAL, SegmentFilters, SeriesFilters, filters
 from segtools.select.sql.conditions import reading_like
 from segtools.terminology.licenses import allows_commercial_use, belongs_to, is_noncommercial
-from segtools.terminology.names import close_matches, did_you_mean, is_pattern, matching
+from segtools.terminology.names import close_matches, did_you_mean, is_pattern, matching, slug
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,10 +61,8 @@ class KnownNames:
                 resolved = {item: self._names(key, item) for item in given}
                 self.resolved[key] = resolved
                 values[key] = sorted({name for names in resolved.values() for name in names})
-            elif isinstance(given, tuple):
-                values[key] = list(given)
             else:
-                values[key] = given.model_dump(mode="json") if hasattr(given, "model_dump") else given
+                values[key] = plain_value(given)
         if look_up:
             self._check_excluded_identifiers()
         return values
@@ -118,6 +116,8 @@ class KnownNames:
             return [item]
         if is_pattern(item):
             names = matching(item, known)
+        elif filters("series")[plain].is_listed:
+            names = [name for name in known if slug(item) in map(slug, name.split(","))]
         elif plain == "licenses":
             names = _licenses(item, known)
         else:
@@ -159,6 +159,13 @@ class KnownNames:
 
 
 _SINGULAR = dict(zip(_IDENTIFIERS, ("patient", "study", "series", "series version"), strict=True))
+
+
+def plain_value(given: Any) -> Any:
+    """A value of a cohort file as a parameter takes it: lists, numbers, mappings of ``min`` and ``max``."""
+    if isinstance(given, tuple):
+        return list(given)
+    return given.model_dump(mode="json") if hasattr(given, "model_dump") else given
 
 
 def given_filters(spec: CohortSpec) -> list[str]:

@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 
 from segtools import schema
 from segtools.errors import QueryError, SelectError, SpecError
-from segtools.select.cohort_spec import CohortSpec
+from segtools.select.cohort_spec import CohortSpec, StructuresAll
 from segtools.select.concept_keys import PREFIXES, Concepts, Keys, code_keys, require_segments
 from segtools.select.engines.base import Result, check_columns
 from segtools.select.engines.sources import Sources
-from segtools.select.filters import CONCEPTS, Code, filters
-from segtools.select.known_names import KnownNames, given_filters
+from segtools.select.filters import CONCEPTS, OF_SERIES_INDEX, Code, filters
+from segtools.select.known_names import KnownNames, given_filters, plain_value
+from segtools.select.split import with_split
 from segtools.select.sql.library import Library, Query, load_query
 from segtools.select.sql.statement import CHOSEN
 
@@ -168,7 +169,7 @@ class _Run:
         count = pc.sum(rows["matching_segments"]).as_py() if facts.has_segments else None
         labels = self.labels(session)
         return Selection(
-            series=_as(schema.SELECTION, rows.drop_columns("matching_segments")),
+            series=_as(schema.SELECTION, with_split(rows.drop_columns("matching_segments"), spec.split)),
             objects=_as(schema.OBJECTS, objects),
             segments=segments,
             segment_count=count,
@@ -211,8 +212,9 @@ class _Run:
     def prepare(self, session: Session, *, look_up: bool = True) -> None:
         """Values of all parameters; refuse what these tables cannot answer."""
         spec, facts = self.spec, session.facts
-        if spec.segment_filters:
-            require_segments(session, f"The filter {spec.segment_filters[0]!r}")
+        if given := [*spec.segment_filters, *(["structures_all"] if spec.structures_all else [])]:
+            require_segments(session, f"The filter {given[0]!r}")
+        self.check_images(session)
         self.check_missing(facts)
         self.names = KnownNames(spec, session, self.library)
         values = self.names.values(look_up=look_up)
@@ -221,18 +223,49 @@ class _Run:
         only_labelmaps = set(spec.segmentation_types) == {"LABELMAP"}
         values["labelmaps_only"] = only_labelmaps
         values["segmentation_types"] = [] if only_labelmaps else list(spec.segmentation_types)
-        values["by_segment"] = bool(spec.segment_filters)
+        values |= {name: plain_value(given) for name, given in spec.image_filters.items()}
+        values["by_image"] = bool(spec.image_filters)
+        values["by_segment"] = bool(spec.segment_filters or spec.image_filters or spec.structures_all)
+        values["studies_with"] = list(spec.studies_with)
+        values["exclude_studies_with"] = list(spec.exclude.studies_with)
+        values["min_studies"] = spec.min_studies
+        values["max_bytes"] = spec.max_bytes or 0
         values["with_slides"] = spec.source.slides
         if spec.sample is not None:
             values["sample_patients"] = spec.sample.patients or 0
             values["sample_series"] = spec.sample.series or 0
             values["sample_seed"] = spec.sample.seed
+            values["sample_per"] = spec.sample.per or ""
         if facts.idc_version is not None:
             values["idc_version"] = facts.idc_version
         values |= self.concept_values(session)
         self.values = values
         if spec.query is not None:
             self.use_query(session)
+
+    def check_images(self, session: Session) -> None:
+        """Refuse filters on images where no table names them, or tells what is asked."""
+        given = [name.removeprefix("image_") for name in self.spec.image_filters]
+        if not given:
+            return
+        require_segments(session, f"The filter images.{given[0]}")
+        facts = session.facts
+        beyond = [name for name in given if name not in OF_SERIES_INDEX]
+        geometry = [name for name in given if name in ("regular_volume", "slice_spacing_mm")]
+        if beyond and not facts.has_images:
+            raise SelectError(
+                "source-missing",
+                f"images.{beyond[0]} needs IDC's indexes of CT, MR and PT, which are not at hand.",
+                hint="Run `idcseg mirror` once.",
+                key=f"images.{beyond[0]}",
+            )
+        if geometry and facts.engine == "bigquery":
+            raise SelectError(
+                "source-missing",
+                f"images.{geometry[0]} cannot be answered by BigQuery: no table there holds it.",
+                hint="Use the embedded engine: --set engine.kind=duckdb.",
+                key=f"images.{geometry[0]}",
+            )
 
     def check_missing(self, facts: Facts) -> None:
         missing = facts.missing.get("segmentations", frozenset())
@@ -253,7 +286,9 @@ class _Run:
     def concept_values(self, session: Session) -> dict[str, Any]:
         """Values for names and codes; only names need to ask the tables."""
         wanted = {name: getattr(self.spec, name) for name in PREFIXES}
+        together = self.spec.structures_all
         named = any(isinstance(item, str) for items in wanted.values() for item in items)
+        named = named or together is not None
         concepts = Concepts.read(session, self.library) if named else None
         values: dict[str, Any] = {"by_structure": bool(self.spec.structures)}
         for name, items in wanted.items():
@@ -276,6 +311,22 @@ class _Run:
                 of_names = concepts.type_codes(named_keys)
                 codes = [*codes, *of_names] if of_names else []
             values[f"{name.removesuffix('s')}_codes"] = list(dict.fromkeys(codes))
+        if together is not None and concepts is not None:
+            values |= self.together_values(concepts, together)
+        return values
+
+    def together_values(self, concepts: Concepts, together: StructuresAll) -> dict[str, Any]:
+        """Values for structures that must all be there; without `structures` they are what matches."""
+        groups = [concepts.concept_keys(item) for item in together.of]
+        values: dict[str, Any] = {
+            "all_numbers": list(range(len(groups))),
+            "all_of": [f"{number}#{key}" for number, keys in enumerate(groups) for key in keys],
+            "all_within": together.within,
+        }
+        if not self.spec.structures:
+            keys = list(dict.fromkeys(key for group in groups for key in group))
+            values |= {"by_structure": True, "structure_concepts": keys}
+            values["structure_codes"] = concepts.type_codes(keys)
         return values
 
     def use_query(self, session: Session) -> None:
@@ -355,6 +406,12 @@ class _Run:
         self.names.check_algorithms(None)
         self.check_codes(session, None)
         given = given_filters(self.spec)
+        given += [name.replace("image_", "images.") for name in self.spec.image_filters]
+        given += [
+            name
+            for name in ("structures_all", "studies_with", "min_studies", "max_bytes")
+            if getattr(self.spec, name)
+        ]
         given += ["query"] if self.spec.query is not None else []
         text = ", ".join(given) if given else "none"
         return SelectError("no-match", f"No segmentation series passes all filters ({text}).", filters=given)

@@ -13,8 +13,8 @@ from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset
 from pydicom.valuerep import PersonName
 
-from segtools.decode import Concept, Segment, read
-from segtools.encode import Storage, encode, encode_object
+from segtools.decode import Concept, Grid, Segment, read
+from segtools.encode import Storage, Subject, encode, encode_object, image_series
 from segtools.encode.frames.codecs import RLE
 from segtools.encode.header.files import read_source
 from segtools.encode.quality.iod import missing_attributes
@@ -72,6 +72,19 @@ def test_every_header_ends_well(variant: Variant, kind: str, tmp_path: Path) -> 
     assert dataset.ReferencedSeriesSequence[0].SeriesInstanceUID == made[0].SeriesInstanceUID
     if not any(code in ("source-slices-missing",) for code in variant.findings):
         assert len(volume.header.source_instance_uids) == 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
+def test_a_large_series_keeps_no_file_open(tmp_path: Path) -> None:
+    made = image_series(
+        Grid((60, 4, 5), np.diag([1.0, 1, 2, 1])), Subject("p"), pixels=np.ones((60, 4, 5), np.int16)
+    )
+    folder = save(made, tmp_path / "many")
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
+    source = read_source(folder)
+    assert len(source.planes) == 60
+    assert len(list(descriptors.iterdir())) - before < 5
 
 
 def test_the_table_has_them_all() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -49,14 +51,14 @@ def _segments() -> list[dict[str, Any]]:
     rows = []
     for row in segmentations().to_pylist():
         rows.append({
-            "series": row["SeriesInstanceUID"], "structures": _key(row["SegmentedPropertyType"]),
+            "series": row["SeriesInstanceUID"], "image": row["segmented_SeriesInstanceUID"], "structures": _key(row["SegmentedPropertyType"]),
             "categories": _key(row["SegmentedPropertyCategory"]), "regions": _key(row["AnatomicRegion"]),
             "laterality": _side(row), "algorithm_types": row["SegmentAlgorithmType"],
             "algorithm_names": row["SegmentAlgorithmName"], "segmentation_types": row["SegmentationType"],
         })  # fmt: skip
     assert len(labelmap_segments()) == 1
     rows.append({
-        "series": "1.5", "structures": "SCT:64033007", "categories": "SCT:123037004", "regions": None,
+        "series": "1.5", "image": "9.5", "structures": "SCT:64033007", "categories": "SCT:123037004", "regions": None,
         "laterality": "right", "algorithm_types": "AUTOMATIC", "algorithm_names": "RCC-AI",
         "segmentation_types": "LABELMAP",
     })  # fmt: skip
@@ -66,7 +68,8 @@ def _segments() -> list[dict[str, Any]]:
 def second_opinion(spec: CohortSpec) -> list[str]:
     """The series of `spec`, by plain Python."""
     series: dict[str, dict[str, Any]] = {}
-    for row in dicom_all().to_pylist():
+    everything = dicom_all().to_pylist()
+    for row in everything:
         if row["Modality"] == "SEG" and row["SOPClassUID"] in (SEG, LABELMAP):
             series[row["SeriesInstanceUID"]] = row
     names = {
@@ -80,8 +83,21 @@ def second_opinion(spec: CohortSpec) -> list[str]:
             continue
         if any(row[c] in getattr(spec.exclude, k) for k, c in names.items()):
             continue
-        filtered = spec.segment_filters or spec.segmentation_types
+        filtered = spec.segment_filters or spec.segmentation_types or spec.image_filters
         if filtered and not any(_passes(spec, item) for item in _segments() if item["series"] == uid):
+            continue
+        modalities = {
+            other["Modality"] for other in everything if other["StudyInstanceUID"] == row["StudyInstanceUID"]
+        }
+        if not modalities.issuperset(spec.studies_with):
+            continue
+        person = (row["collection_id"], row["PatientID"])
+        studies = {
+            other["StudyInstanceUID"]
+            for other in series.values()
+            if (other["collection_id"], other["PatientID"]) == person
+        }
+        if len(studies) < spec.min_studies:
             continue
         found.append(uid)
     if spec.sample is not None:
@@ -100,6 +116,32 @@ def _passes(spec: CohortSpec, item: dict[str, Any]) -> bool:
             and code.laterality in (None, item["laterality"])
             for code in wanted
         ):
+            return False
+    return _shows(spec.images, IMAGES.get(item["image"], {}))
+
+
+IMAGES: dict[str | None, dict[str, Any]] = {
+    "9.1": {"modality": "CT", "slice_thickness_mm": 2.5, "kvp": 120, "kernel": ["b30f"], "pixel_spacing_mm": 0.8,
+            "contrast": False, "manufacturer": "siemens", "series_description": None, "b_value": []},
+    "9.5": {"modality": "MR", "slice_thickness_mm": 5, "field_strength_t": 3, "b_value": [0, 800], "kernel": [],
+            "contrast": True, "series_description": "t2 ax"},
+}  # fmt: skip
+
+
+def _shows(wanted: Any, image: dict[str, Any]) -> bool:
+    """Whether an image passes the filters, looked at one by one."""
+    for name in wanted.model_fields_set:
+        asked, there = getattr(wanted, name), image.get(name)
+        values = there if isinstance(there, list) else [] if there is None else [there]
+        if isinstance(asked, bool) or isinstance(there, bool):
+            passes = there is asked
+        elif isinstance(asked, tuple):
+            passes = any(fnmatch(str(v).lower(), str(pattern).lower()) for v in values for pattern in asked)
+        else:
+            low = -math.inf if asked.min is None else asked.min
+            high = math.inf if asked.max is None else asked.max
+            passes = any(low <= value <= high for value in values)
+        if not passes:
             return False
     return True
 
@@ -137,6 +179,18 @@ SPECS = st.fixed_dictionaries(
         "algorithm_types": some("AUTOMATIC", "MANUAL"),
         "algorithm_names": some("TotalSegmentator", "reader's", "RCC-AI"),
         "segmentation_types": some("BINARY", "FRACTIONAL", "LABELMAP"),
+        "studies_with": some("CT", "MR"),
+        "min_studies": st.integers(1, 2),
+        "images": st.fixed_dictionaries(
+            {}, optional={
+                "modality": some("CT", "MR"), "manufacturer": some("siem*", "GE"), "kernel": some("b3?f", "B40"),
+                "series_description": some("t2*", "*AX"), "contrast": st.booleans(),
+                "slice_thickness_mm": st.sampled_from([{"max": 2.5}, {"min": 3}, {"min": 2.5, "max": 5}]),
+                "pixel_spacing_mm": st.sampled_from([{"max": 0.75}, {"min": 0.8}]),
+                "b_value": st.sampled_from([{"min": 700}, {"max": 0}, {"min": 1000}]),
+                "field_strength_t": st.sampled_from([{"min": 3, "max": 3}]),
+            }
+        ),
         "exclude": st.fixed_dictionaries(
             {}, optional={"collections": some("nlst", "til"), "analysis_results": some("totalseg"),
                           "patients": some("P1")}
@@ -177,8 +231,9 @@ test_engines_and_second_opinion_agree_on_many = pytest.mark.slow(agree(40))
 
 def _agree(content: Any, local: LocalEngine, bigquery: BigQueryEngine) -> None:
     content = {key: value for key, value in content.items() if value}
-    if isinstance(content.get("exclude"), dict):
-        content["exclude"] = {key: value for key, value in content["exclude"].items() if value}
+    for part in ("exclude", "images"):
+        if isinstance(content.get(part), dict):
+            content[part] = {key: value for key, value in content[part].items() if value != []}
     try:
         spec = CohortSpec.model_validate({"idc_version": 25, **content})
     except ValueError:

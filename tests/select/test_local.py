@@ -71,7 +71,7 @@ def idc_index(folder: Path) -> Path:
             "series_revised_idc_version": 25 if row["SeriesInstanceUID"] == "1.2" else 1,
         }
         for row in dicom_all().to_pylist()
-        if not row["SOPInstanceUID"].endswith("7.2")
+        if row["SOPInstanceUID"].endswith(".1")
     ]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows), folder / "idc_index.parquet")
     former = {

@@ -6,14 +6,17 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from flows.s3_endpoint import serve_folder
 from segtools.errors import EnvironmentProblem, SelectError
 from segtools.objectstore.s5cmd import FetchOptions
-from segtools.select import mirror
+from segtools.select import Sources, mirror, mirror_indexes, parse_spec, select
 from segtools.select.engines.mirror import find
+from tests.factories.faulty_s3 import FaultyS3
+from tests.select.test_local import idc_index
 from tests.select.world import segmentations
 
 if TYPE_CHECKING:
@@ -29,6 +32,19 @@ def bucket(tmp_path_factory) -> Path:
     table = segmentations()
     pq.write_table(table.slice(0, 4), folder / "000000000000.parquet", compression="zstd")
     pq.write_table(table.slice(4), folder / "000000000001.parquet", compression="zstd")
+    index = root / "idc-index-data-artifacts" / "25.0.5" / "release_artifacts"
+    index.mkdir(parents=True)
+    pq.write_table(
+        pa.table({"SeriesInstanceUID": ["9.1"], "SliceThickness": [2.5]}), index / "ct_index.parquet"
+    )
+    pq.write_table(
+        pa.table({"SeriesInstanceUID": ["9.5"], "DiffusionBValue": [[0.0, 800.0]]}),
+        index / "mr_index.parquet",
+    )
+    (index / "seg_index.parquet").write_bytes(b"not wanted")
+    bad = root / "idc-index-data-artifacts" / "24.0.0" / "release_artifacts"
+    bad.mkdir(parents=True)
+    pq.write_table(pa.table({"uid": ["9.1"]}), bad / "ct_index.parquet")
     broken = folder.parents[1] / "idc_v24" / "segmentations"
     broken.mkdir(parents=True)
     (broken / "000.parquet").write_bytes(b"PAR1 not really")
@@ -97,7 +113,41 @@ def test_no_endpoint(tmp_path: Path) -> None:
     assert (caught.value.code, caught.value.exit_code) == ("network-unavailable", 4)
 
 
+def test_a_stalled_export_ends(tmp_path: Path) -> None:
+    """The mirror had an s5cmd driver of its own, without a deadline."""
+    key = "idc-open-metadata/bigquery_export/idc_v25/segmentations/000.parquet"
+    with FaultyS3({key: b"PAR1" * 50_000}) as s3:
+        s3.faults[key] = ["stall"] * 9
+        options = FetchOptions(endpoint=s3.url, stall_timeout_s=0.5, attempts=1, retries=0)
+        with pytest.raises(EnvironmentProblem) as caught:
+            mirror(tmp_path, 25, options)
+    assert (caught.value.code, caught.value.exit_code) == ("transfer-stalled", 4)
+
+
 def test_no_parquet(endpoint: str, tmp_path: Path) -> None:
     with pytest.raises(SelectError) as caught:
         mirror(tmp_path, 24, FetchOptions(endpoint=endpoint))
     assert caught.value.code == "table-invalid"
+
+
+def test_indexes_of_images_answer_filters(endpoint: str, tmp_path: Path) -> None:
+    mirror(tmp_path, 25, FetchOptions(endpoint=endpoint))
+    idc = idc_index(tmp_path / "idc")
+    sources = Sources(mirror=tmp_path, idc_index=idc)
+    spec = parse_spec("images: {slice_thickness_mm: {max: 3}}")
+    with pytest.raises(SelectError, match="idcseg mirror") as caught:
+        select(spec, sources)
+    assert caught.value.code == "source-missing"
+    by_modality = select(parse_spec("images: {modality: CT}"), sources)
+    assert by_modality.series["seg_series_uid"].to_pylist() == ["1.1"]
+
+    files = mirror_indexes(tmp_path, 25, "25.0.5", FetchOptions(endpoint=endpoint))
+    assert [path.name for path in files] == ["ct_index.parquet", "mr_index.parquet"]
+    assert select(spec, sources).series["seg_series_uid"].to_pylist() == ["1.1"]
+    assert find(tmp_path, 25) is not None
+    with pytest.raises(SelectError) as caught:
+        mirror_indexes(tmp_path, 24, "24.0.0", FetchOptions(endpoint=endpoint))
+    assert caught.value.code == "table-invalid"
+    with pytest.raises(SelectError) as caught:
+        mirror_indexes(tmp_path, 23, "23.0.0", FetchOptions(endpoint=endpoint))
+    assert caught.value.code == "version-unknown"

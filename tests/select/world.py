@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from segtools import schema
-from segtools.select.engines.bigquery_session import DICOM_ALL
+from segtools.select.engines.bigquery_session import DICOM_ALL, DICOM_IMAGES
 
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 LABELMAP = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -31,6 +31,7 @@ SEGMENT_ITEM = pa.struct(
 DICOM_ALL_SCHEMA = pa.schema(
     [
         *((name, DICOM_ALL[name].type) for name in DICOM_ALL.names),
+        *((name, DICOM_IMAGES[name].type) for name in DICOM_IMAGES.names if name not in DICOM_ALL.names),
         ("ReferencedSeriesSequence", pa.list_(pa.struct([("SeriesInstanceUID", pa.string())]))),
         ("SegmentSequence", pa.list_(SEGMENT_ITEM)),
     ]
@@ -128,8 +129,16 @@ def dicom_all() -> pa.Table:
         # Two instances of one series.
         instance("1.7", 1, collection_id="til", PatientID="P7", StudyInstanceUID="2.7"),
         instance("1.7", 2, collection_id="til", PatientID="P7", StudyInstanceUID="2.7", instance_size=50),
-        instance("9.1", collection_id="nlst", Modality="CT", SOPClassUID=CT, instance_size=7),
-        instance("9.5", collection_id="kirc", PatientID="P5", StudyInstanceUID="2.5", Modality="MR", SOPClassUID="x"),
+        instance("9.1", 1, Modality="CT", SOPClassUID=CT, instance_size=7, SliceThickness="2.5", KVP="120",
+                 PixelSpacing=["0.7", "0.8"], ConvolutionKernel=["B30f", "x"], Manufacturer="SIEMENS"),
+        instance("9.1", 2, Modality="CT", SOPClassUID=CT, instance_size=7, SliceThickness="2.5", KVP="120",
+                 PixelSpacing=["0.7", "0.8"], ConvolutionKernel=["B30f", "x"], Manufacturer="SIEMENS"),
+        instance("9.5", collection_id="kirc", PatientID="P5", StudyInstanceUID="2.5", Modality="MR", SOPClassUID="x",
+                 SliceThickness="5", MagneticFieldStrength="3", DiffusionBValue="0", ContrastBolusAgent="Gd",
+                 SeriesDescription="T2 ax"),
+        instance("9.5", 2, collection_id="kirc", PatientID="P5", StudyInstanceUID="2.5", Modality="MR", SOPClassUID="x",
+                 SliceThickness="5", MagneticFieldStrength="3", DiffusionBValue="800", ContrastBolusAgent="Gd",
+                 SeriesDescription="T2 ax"),
     ]  # fmt: skip
     return pa.Table.from_pylist(rows, schema=DICOM_ALL_SCHEMA)
 

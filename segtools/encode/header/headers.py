@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from segtools.decode.dicom.elements import Element
 
-_CHARACTER_SET = 0x00080005
+_PIXEL_DATA = 0x7FE00010
 
 
 class Header(Protocol):
@@ -148,10 +148,18 @@ def read_header(path: Path) -> StructureHeader:
     """
     raw = map_file(path)
     structure = open_structure(raw)
-    return StructureHeader(structure, structure.elements, _meta(structure, bytes(raw[:2048])))
+    start = bytes(raw[:2048])
+    pixels = structure.elements.get(_PIXEL_DATA)
+    if pixels is not None and structure.raw is raw:
+        # A series has hundreds of files, and a mapping keeps its file open: only the header is kept.
+        short = raw[pixels.offset - 8 : pixels.offset - 4] == b"\xe0\x7f\x10\x00"
+        structure = open_structure(bytes(raw[: pixels.offset - (8 if short else 12)]))
+    elif structure.raw is raw:
+        structure = open_structure(bytes(raw))
+    return StructureHeader(structure, structure.elements, _meta(start))
 
 
-def _meta(structure: DicomFile, start: bytes) -> dict[str, str]:
+def _meta(start: bytes) -> dict[str, str]:
     """Class and instance as the file meta group names them (PS3.10 7.1), always explicit little endian."""
     names = {
         b"\x02\x00\x02\x00UI": "MediaStorageSOPClassUID",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from segtools.bounded_yaml import BoundedLoader
 from segtools.encode.metadata.description import invalid
 from segtools.errors import UsageError
 
@@ -74,7 +75,7 @@ class JsonFile:
     def _line(self, keys: Sequence[Key]) -> int | None:
         """Line of a value; YAML reads JSON, too, and knows where its nodes start."""
         try:
-            node = yaml.compose(self._text.replace("\t", " "), Loader=yaml.SafeLoader)
+            node = yaml.compose(self._text.replace("\t", " "), Loader=BoundedLoader)
         except yaml.YAMLError:
             return None
         line = 1

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from segtools.bounded_yaml import BoundedLoader, load_yaml
 from segtools.decode.volume import Segment
 from segtools.encode.dicom.text import is_uid
 from segtools.encode.metadata.description import (
@@ -88,7 +89,7 @@ class _Reader:
         self.path = path
         try:
             self._text = path.read_text("utf-8-sig")
-            self.content = yaml.safe_load(self._text)
+            self.content = load_yaml(self._text)
         except UnicodeDecodeError as error:
             raise invalid(path, f"it is not UTF-8 at byte {error.start}") from error
         except yaml.YAMLError as error:
@@ -220,7 +221,7 @@ class _Reader:
         return invalid(self.path, what, line=self._line(keys), key=name)
 
     def _line(self, keys: tuple[str | int, ...]) -> int | None:
-        node, line = yaml.compose(self._text, Loader=yaml.SafeLoader), None
+        node, line = yaml.compose(self._text, Loader=BoundedLoader), None
         for key in keys:
             if isinstance(node, yaml.MappingNode):
                 found = next(((k, v) for k, v in node.value if k.value == key), None)

@@ -58,6 +58,8 @@ class Facts:
     has_segments: bool
     """Whether every source has segment-level rows."""
     has_objects: bool
+    has_images: bool = False
+    """Whether a table tells slice thickness and the like of images."""
     missing: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Table → columns that it lacks (they read as null)."""
     warnings: tuple[str, ...] = ()
@@ -135,6 +137,8 @@ def conform(query: Query, table: pa.Table) -> pa.Table:
     QueryError
         ``query-invalid``: names or types differ from query.yaml.
     """
+    if not query.columns:  # a query of the moment declares none
+        return table
     check_columns(query, dict(zip(table.column_names, table.schema.types, strict=True)))
     return table.cast(pa.schema([(name, arrow_type(kind)) for name, kind in query.columns.items()]))
 

@@ -47,6 +47,22 @@ DICOM_ALL = schema.Table(
 )
 
 
+DICOM_IMAGES = schema.Table(
+    "dicom_images",
+    "The columns of IDC's instance table that tell how images were made; read only where a cohort asks.",
+    tuple(
+        schema.Column(name, kind, f"{name}, as in IDC's dicom_all.", nullable=True)
+        for name, kind in (
+            *((name, "string") for name in ("SeriesInstanceUID", "SOPClassUID", "SliceThickness", "KVP")),
+            *((name, "string") for name in ("MagneticFieldStrength", "SequenceName", "MRAcquisitionType")),
+            *((name, "string") for name in ("EchoTime", "RepetitionTime", "DiffusionBValue")),
+            *((name, "string") for name in ("ContrastBolusAgent", "Rows", "Columns")),
+            *((name, "strings") for name in ("PixelSpacing", "ConvolutionKernel")),
+        )
+    ),
+)
+
+
 _LABELMAP_PATHS = (
     "ReferencedSeriesSequence.SeriesInstanceUID",
     *(
@@ -106,6 +122,7 @@ class BigQuerySession:
             idc_version=self._version,
             has_segments=True,
             has_objects=True,
+            has_images=True,
             missing=self._missing,
             warnings=tuple(self._warnings),
             versions={"google-cloud-bigquery": bigquery.__version__},
@@ -146,13 +163,14 @@ class BigQuerySession:
     def _segmentations_of(self, version: int) -> exp.Expr:
         return self._projected(schema.IDC_SEGMENTATIONS, version)
 
-    def _projected(self, table: schema.Table, version: int) -> exp.Expr:
+    def _projected(self, table: schema.Table, version: int, physical_name: str | None = None) -> exp.Expr:
         """The physical table, or a SELECT from it that makes up for columns that come and go."""
         from sqlglot import exp
 
-        physical = exp.to_table(f"`{self._dataset(version)}.{table.name}`", dialect="bigquery")
-        have = self._schema(version, table.name)
-        projection = schema_drift.project(table, have, f"{self._dataset(version)}.{table.name}")
+        name = physical_name or table.name
+        physical = exp.to_table(f"`{self._dataset(version)}.{name}`", dialect="bigquery")
+        have = self._schema(version, name)
+        projection = schema_drift.project(table, have, f"{self._dataset(version)}.{name}")
         if projection.missing and version == self._version:
             self._missing[table.name] = projection.missing
         if all(
@@ -180,6 +198,8 @@ class BigQuerySession:
             return self._segmentations
         if name == "dicom_all":
             return self._dicom_all[self._version]
+        if name == "dicom_images":
+            return self._projected(DICOM_IMAGES, self._version, "dicom_all")
         if name in ("series_before", "series_after") and self._releases is not None:
             return self._series_of(self._releases[name == "series_after"], library)
         if name == "labelmap_segments":

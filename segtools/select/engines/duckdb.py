@@ -16,8 +16,8 @@ from segtools import schema
 from segtools.database import hide_progress
 from segtools.errors import QueryError, SelectError, SpecError
 from segtools.files import only_itself
+from segtools.select.engines import image_indexes, schema_drift
 from segtools.select.engines import mirror as mirrors
-from segtools.select.engines import schema_drift
 from segtools.select.engines import sources as places
 from segtools.select.engines.base import Facts, Result, check_columns, conform
 from segtools.select.sql.statement import no_rows, statement
@@ -44,7 +44,8 @@ SELECT
   CAST(instanceCount AS BIGINT) AS instance_count, license_short_name, source_DOI,
   CAST(series_init_idc_version AS BIGINT) AS series_init_idc_version,
   PatientSex, PatientAge, StudyDate, BodyPartExamined,
-  Manufacturer, ManufacturerModelName
+  Manufacturer, ManufacturerModelName,
+  collection_cancerType, collection_tumorLocation, collection_species
 FROM idc_index
 WHERE series_revised_idc_version <= {version}
 """
@@ -63,7 +64,8 @@ SELECT
   CAST(1 AS BIGINT) AS instance_count, NULL AS license_short_name, NULL AS source_DOI,
   CAST(min(min_idc_version) AS BIGINT) AS series_init_idc_version,
   NULL AS PatientSex, NULL AS PatientAge, NULL AS StudyDate, NULL AS BodyPartExamined,
-  NULL AS Manufacturer, NULL AS ManufacturerModelName
+  NULL AS Manufacturer, NULL AS ManufacturerModelName,
+  NULL AS collection_cancerType, NULL AS collection_tumorLocation, NULL AS collection_species
 FROM prior_versions
 WHERE {version} BETWEEN min_idc_version AND max_idc_version
 GROUP BY SeriesInstanceUID, crdc_series_uuid
@@ -75,6 +77,8 @@ _LATER_COLUMNS = (
     *("Manufacturer", "ManufacturerModelName"),
 )
 """Columns that an index made by others may lack; they read as null."""
+
+_OPTIONAL_VIEWS = ("series_before", "series_after", "image_attributes")
 
 _NO_LABEL_MAPS = (
     "IDC's table `segmentations` leaves Label Map Segmentation (SOP class 66.7) out: filters on segments"
@@ -171,10 +175,11 @@ class _Opening:
             parts["series_index"].append(self._own(index, places.SERIES_FILE, schema.IDC_SERIES))
             parts["instances"].append(self._own(index, places.INSTANCES_FILE, schema.IDC_INSTANCES))
         version: int | None = None
-        has_segments = bool(own)
+        has_segments, has_images = bool(own), False
         if self.sources.idc and "series_index" not in self.tables:
             version = self._open_idc(idc_version, releases)
             parts["series_index"].append("SELECT * FROM idc_series")
+            has_images = self._open_images(version)
             mirrored = self._mirror(version)
             has_segments = mirrored is not None
             if mirrored is not None:
@@ -189,6 +194,7 @@ class _Opening:
             engine="duckdb",
             idc_version=version,
             has_segments=has_segments or "segmentations" in self.tables,
+            has_images=has_images or not {"image_attributes", "dicom_all"}.isdisjoint(self.tables),
             has_objects=bool(own) or not {"instances", "dicom_all"}.isdisjoint(self.tables),
             missing={table: frozenset(columns) for table, columns in self.missing.items()},
             warnings=tuple(self.warnings),
@@ -230,8 +236,12 @@ class _Opening:
         folder = self.sources.idc_folder()
         self._raw([folder / "idc_index.parquet"], "idc_index_file")
         have = {row[0] for row in self.connection.execute("DESCRIBE idc_index_file").fetchall()}
+        self._open_collections(folder)
         absent = [f", CAST(NULL AS VARCHAR) AS {name}" for name in _LATER_COLUMNS if name not in have]
-        self.connection.execute(f"CREATE VIEW idc_index AS SELECT *{''.join(absent)} FROM idc_index_file")
+        self.connection.execute(
+            f"CREATE VIEW idc_index AS SELECT series.*{''.join(absent)}, collection.* EXCLUDE (collection_id)"
+            " FROM idc_index_file AS series LEFT JOIN idc_collections AS collection USING (collection_id)"
+        )
         known = self._known_versions(folder)
         version = max(known) if wanted == "latest" else int(wanted)
         asked = {"idc_series": version}
@@ -257,6 +267,33 @@ class _Opening:
                 " is assumed."
             )
         return version
+
+    def _open_collections(self, folder: Path) -> None:
+        """View idc_collections: what IDC says of each collection; empty where it does not come along."""
+        path = folder / "collections_index.parquet"
+        if path.is_file():
+            self._raw([path], "collections_file")
+            source, where = "collections_file", ""
+        else:
+            nothing = ("collection_id", "cancer_types", "tumor_locations", "species")
+            source = f"(SELECT {', '.join(f'CAST(NULL AS VARCHAR) AS {name}' for name in nothing)})"
+            where = " WHERE FALSE"
+        self.connection.execute(
+            "CREATE VIEW idc_collections AS SELECT collection_id, cancer_types AS collection_cancerType,"
+            " tumor_locations AS collection_tumorLocation, species AS collection_species"
+            f" FROM {source}{where}"
+        )
+
+    def _open_images(self, version: int) -> bool:
+        """View image_attributes, from IDC's indexes of CT, MR, PT, contrast and geometry that are at hand."""
+        folders = [self.sources.idc_folder()]
+        if self.sources.mirror is not None:
+            folders.insert(0, mirrors.index_folder(self.sources.mirror, version))
+        select = image_indexes.attributes(folders, lambda path, name: self._raw([path], name))
+        if select is None:
+            return False
+        self.connection.execute(f"CREATE VIEW image_attributes AS {select}")
+        return True
 
     def _known_versions(self, folder: Path) -> set[int]:
         path = folder / "version_metadata_index.parquet"
@@ -295,7 +332,7 @@ class _Opening:
                 text = f"SELECT * FROM {name}_none"
             self.connection.execute(f"CREATE VIEW {name} AS {text}")
             names.append(name)
-        return [*names, *(["series_before", "series_after"] if self._has("series_before") else [])]
+        return [*names, *(view for view in _OPTIONAL_VIEWS if self._has(view))]
 
     def _has(self, view: str) -> bool:
         rows = self.connection.execute("SELECT 1 FROM duckdb_views() WHERE view_name = ?", [view]).fetchall()
@@ -344,8 +381,10 @@ class LocalSession:
         tables = self._tables.union(answers)
 
         def relation(name: str) -> exp.Expr | None:
-            if name == "labelmap_segments" and "dicom_all" not in tables:
+            if name in ("labelmap_segments", "image_attributes") and not tables & {name, "dicom_all"}:
                 return no_rows(library[name])
+            if name == "dicom_images" and "dicom_all" in tables:
+                return exp.to_table("dicom_all")
             return exp.to_table(name) if name in tables else None
 
         return statement(library[query], values, library, relation, "duckdb")

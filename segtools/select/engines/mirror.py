@@ -21,8 +21,8 @@ from segtools.bounded_json import load_json
 from segtools.errors import EnvironmentProblem, FetchError, SegtoolsError, SelectError, Transient
 from segtools.files import TEMPORARY_PREFIX, md5_of, write_bytes, write_error
 from segtools.objectstore.s5cmd import FetchOptions, S5cmd
-from segtools.objectstore.urls import IDC_EXPORT
-from segtools.select.engines import schema_drift
+from segtools.objectstore.urls import GOOGLE, IDC_EXPORT, IDC_INDEX_ARTIFACTS
+from segtools.select.engines import image_indexes, schema_drift
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +105,73 @@ def mirror(
     return target
 
 
+def mirror_indexes(
+    destination: Path,
+    idc_version: int,
+    release: str,
+    options: FetchOptions | None = None,
+    *,
+    artifacts_url: str = IDC_INDEX_ARTIFACTS,
+) -> list[Path]:
+    """Copy IDC's indexes of CT, MR, PT, contrast and geometry, for filters on the segmented images.
+
+    Parameters
+    ----------
+    destination : Path
+        Folder of all mirrors.
+    idc_version : int
+    release : str
+        Release of idc-index-data whose artefacts they are, as ``25.0.5``.
+    options : FetchOptions, optional
+        Default: anonymously, from Google's S3 endpoint.
+    artifacts_url : str
+
+    Returns
+    -------
+    list of Path
+        The files that the release has; of an older one some may be absent.
+
+    Raises
+    ------
+    SelectError, EnvironmentProblem, WriteError
+        As `mirror`; ``version-unknown``: the release has no such files.
+    """
+    target = index_folder(destination, idc_version)
+    s5cmd = S5cmd(options or FetchOptions(endpoint=GOOGLE))
+    wanted = {f"{name}.parquet" for name in image_indexes.FILES}
+    here = [target / name for name in sorted(wanted) if (target / name).is_file()]
+    if len(here) == len(wanted):
+        return here
+    partial = target.parent / f"{TEMPORARY_PREFIX}index"
+    try:
+        listed = s5cmd.walk(f"{artifacts_url}/{release}/release_artifacts/")
+        files = [
+            _Remote(url.rpartition("/")[2], url, entry.size_bytes, entry.md5)
+            for url, entry in sorted(listed.items())
+            if url.rpartition("/")[2] in wanted
+        ]
+        if not files:
+            raise SelectError(
+                "version-unknown",
+                f"There are no indexes of images of idc-index-data {release} below {artifacts_url}.",
+                version=idc_version,
+            )
+        partial.mkdir(parents=True, exist_ok=True)
+        _copy(s5cmd, files, partial)
+        for file in files:
+            _checked(partial / file.name, file)
+            image_indexes.check(partial / file.name)
+        target.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            (partial / file.name).replace(target / file.name)
+        shutil.rmtree(partial)
+    except FetchError as error:
+        raise EnvironmentProblem(error.code, error.message, hint=error.hint, **error.attrs) from error
+    except OSError as error:
+        raise write_error(error, target) from error
+    return [target / file.name for file in files]
+
+
 def _copy(s5cmd: S5cmd, files: Sequence[_Remote], folder: Path) -> None:
     """Bring the files that are not here whole; what may heal is tried again."""
     for attempt in range(1, s5cmd.options.attempts + 1):
@@ -118,6 +185,11 @@ def _copy(s5cmd: S5cmd, files: Sequence[_Remote], folder: Path) -> None:
         lasting = [error for error in errors if not isinstance(error, Transient)]
         if lasting or (errors and attempt == s5cmd.options.attempts):
             raise (lasting or errors)[0]
+
+
+def index_folder(root: Path, idc_version: int) -> Path:
+    """Where a release's indexes of images (`ct_index.parquet` and the like) are kept beside the mirror."""
+    return root / f"idc_v{idc_version}" / "index"
 
 
 def find(root: Path, idc_version: int) -> list[Path] | None:

@@ -81,8 +81,15 @@ def _fit(
         return _fit_list(node, want, have, name, missing)
     if types.is_string(want) and _is_list(have) and _is_text(have.value_type):
         return exp.Bracket(this=node, expressions=[exp.Literal.number(0)], offset=0, safe=True)
+    if types.is_string(want) and _is_list(have) and _is_number(have.value_type):
+        first = exp.Bracket(this=node, expressions=[exp.Literal.number(0)], offset=0, safe=True)
+        return exp.cast(first, "TEXT")
     if types.is_string(want) and _is_text(have):
         return node
+    if types.is_string(want) and _is_number(have):
+        return exp.cast(node, "TEXT")
+    if types.is_list(want) and types.is_string(want.value_type) and _is_text(have):
+        return exp.Array(expressions=[node])
     if types.is_integer(want) and types.is_integer(have):
         return node if have == want else exp.cast(node, _sql_type(want))
     if types.is_null(have):
@@ -116,6 +123,8 @@ def _fit_struct(
 
 def _fit_list(node: exp.Expr, want: pa.DataType, have: pa.DataType, name: str, missing: set[str]) -> exp.Expr:
     wanted, there = want.value_type, have.value_type
+    if wanted == there or (pa.types.is_string(wanted) and _is_text(there)):
+        return node
     if pa.types.is_struct(wanted) and pa.types.is_struct(there):
         names = {field.name for field in there}
         absent = [field.name for field in wanted if field.name not in names]
@@ -135,6 +144,11 @@ def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
 
 def _null(kind: pa.DataType) -> exp.Expr:

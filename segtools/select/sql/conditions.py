@@ -27,16 +27,18 @@ def conditions(group: str, values: Mapping[str, Any]) -> tuple[exp.Expr, Paramet
     group : str
         One of `segtools.select.filters.GROUPS`.
     values : mapping
-        Key → value; ``exclude_<key>`` → what is left out. Ranges are mappings of ``min`` and ``max``.
+        Key → value, ``image_<key>`` → value of a key about images; ``exclude_<key>`` → what is left out.
+        Ranges are mappings of ``min`` and ``max``.
     """
     from sqlglot import exp
 
     parts: list[exp.Expr] = []
     parameters: Parameters = {}
-    for name, made in filters(group).items():
-        if name in CONCEPTS:
+    for key, made in filters(group).items():
+        if key in CONCEPTS:
             continue
-        if values.get(name):
+        name = f"image_{key}" if group == "images" else key
+        if values.get(name) not in (None, (), []):
             parts.append(_condition(name, made, values[name], parameters))
         if unwanted := values.get(f"exclude_{name}"):
             # A null is not one of the excluded values, so its row stays.
@@ -58,6 +60,8 @@ def _condition(name: str, made: Filter, value: Any, parameters: Parameters) -> e
     if made.comparison == "reads_like":
         lower = exp.Lower(this=exp.cast(column, "TEXT"))
         return exp.RegexpLike(this=lower, expression=parameter("", "STRING", reading_like(value)))
+    if made.comparison.startswith("any_"):
+        return _any(name, made, value, parameters)
     if made.comparison in ("between", "dates"):
         kind = "FLOAT64" if made.comparison == "between" else "STRING"
         parts: list[exp.Expr] = []
@@ -72,6 +76,18 @@ def _condition(name: str, made: Filter, value: Any, parameters: Parameters) -> e
         return exp.EQ(this=column, expression=parameter("", "BOOL", value))
     values = parameter("", "ARRAY<STRING>", list(value))
     return exp.In(this=column, unnest=exp.Unnest(expressions=[values]))
+
+
+def _any(name: str, made: Filter, value: Any, parameters: Parameters) -> exp.Expr:
+    """The comparison of single values, for any item of a list."""
+    import sqlglot
+
+    item = Filter("item", "between" if made.comparison == "any_between" else "reads_like")
+    condition = _condition(name, item, value, parameters)
+    shape = f"EXISTS(SELECT 1 FROM UNNEST({made.column}) AS item WHERE TRUE)"
+    exists = sqlglot.parse_one(shape, read="bigquery")
+    exists.find(sqlglot.exp.Where).set("this", condition)  # type: ignore[union-attr]
+    return exists
 
 
 def reading_like(patterns: Iterable[str]) -> str:
