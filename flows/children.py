@@ -19,13 +19,16 @@ MARK = "IDCSEG_COMMAND_ID"
 _pipes: list[object] = []
 """Held until the process ends."""
 
-# `read` returns when nobody has the pipe's other end any more. An environment is read as it was at the
-# start of a process; the shell's own has no mark.
+# `read` returns when nobody has the pipe's other end any more. Two passes: something may just have been
+# starting. An environment is read as it was at the start of a process; the shell's own has no mark.
 _WATCH = r"""
 trap '' INT TERM HUP
 read -r line
-for folder in /proc/[0-9]*; do
-  if grep -qs "$1" "$folder/environ"; then kill -9 "${folder#/proc/}" 2>/dev/null; fi
+for pass in 1 2; do
+  for folder in /proc/[0-9]*; do
+    if grep -qs "$1" "$folder/environ"; then kill -9 "${folder#/proc/}" 2>/dev/null; fi
+  done
+  sleep 1
 done
 """
 

@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Literal
 
 from segtools.errors import UsageError
+from segtools.objectstore.urls import AMAZON, S3
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,9 +77,9 @@ def _manifest(table: pa.Table) -> str:
             "A manifest needs series: this table has no series_url.",
             hint="Use --of series or --of sources.",
         )
-    lines = ["# s5cmd --no-sign-request --endpoint-url https://s3.amazonaws.com run FILE"]
+    lines = [f"# s5cmd --no-sign-request --endpoint-url {AMAZON} run FILE"]
     for url in table["series_url"].to_pylist():
-        if not url.startswith("s3://"):
+        if not url.startswith(S3):
             raise UsageError("filter-invalid", f"s5cmd copies from buckets, and {url!r:.120} is none.")
         lines.append(f"cp {url.rstrip('*')}* ." if url.endswith(("/", "*")) else f"cp {url} .")
     return "\n".join(lines) + "\n"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 State = Literal["ok", "missing", "wrong"]
 
 _EXTRAS = {
-    "obstore": ("s3", "datasets and indexes on s3://"),
+    "obstore": ("s3", "datasets and indexes in buckets"),
     "distributed": ("dask", "the executor dask"),
     "idc-index-data": ("idc", "selecting from IDC without an account"),
     "scipy": ("compare", "idcseg compare"),

@@ -35,6 +35,7 @@ _VOLUME_DEPTH = 4
 """``volumes/<collection>/<PatientID>/<SeriesInstanceUID>``"""
 _VOLUME_FILE = re.compile(r"_(dseg|mask|probseg|image)\.(nii\.gz|json|tsv)\Z")
 
+DocumentName = Literal["cohort.yaml", "README.md", "CITATIONS.bib", "LICENSES.tsv"]
 VolumeKind = Literal["dseg", "mask", "probseg"]
 
 
@@ -160,7 +161,7 @@ class Layout:
         """The folder of all volumes."""
         return self.root / "volumes"
 
-    def document(self, name: Literal["cohort.yaml", "README.md", "CITATIONS.bib", "LICENSES.tsv"]) -> Path:
+    def document(self, name: DocumentName) -> Path:
         """A document at the top of the dataset."""
         return self.root / name
 

@@ -74,7 +74,7 @@ def open_dataset(
     ...     large = dataset.segments("structure = 'liver' AND volume_ml > 1500")
     """
     if not isinstance(path, str | Path):
-        raise UsageError("argument-invalid", f"A folder or s3:// URL is needed, not {path!r}.")
+        raise UsageError("argument-invalid", f"A folder or the URL of a bucket is needed, not {path!r}.")
     if not is_bucket_url(str(path)):
         return Dataset(Path(path), cache_bytes=cache_bytes)
     return _from_bucket(Bucket(str(path), bucket), None, cache_bytes)

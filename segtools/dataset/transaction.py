@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from segtools.dataset.layout import Layout
+    from segtools.dataset.layout import DocumentName, Layout
     from segtools.dataset.place import Place
 
 _OURS = frozenset(
@@ -97,15 +97,15 @@ class Candidate:
         Its ``dataset.json``.
     parts : list of str
         What went into it.
-    documents : dict of str to bytes
-        By relative path.
+    documents : dict of str to bytes or Path
+        By relative path; a file given as a path is moved there.
     is_new : bool
         It differs from the last commit, or that was damaged.
     """
 
     manifest: dict[str, Any]
     parts: list[str] = field(default_factory=list)
-    documents: dict[str, bytes] = field(default_factory=dict)
+    documents: dict[str, bytes | Path] = field(default_factory=dict)
     is_new: bool = True
 
     @property
@@ -205,7 +205,7 @@ def merge(layout: Layout, base: Base, cohort: Cohort, memory_limit: str = "2GB")
             is_relabeled=labels.changes_rows(manifest, numbers),
         )
         tables = {name: _listing(files) for name, files in pages.items()}
-        texts = {
+        texts: dict[DocumentName, bytes] = {
             "cohort.yaml": cohort.text.encode(),
             "README.md": documents.readme(
                 cohort.name or layout.root.name,
@@ -215,7 +215,9 @@ def merge(layout: Layout, base: Base, cohort: Cohort, memory_limit: str = "2GB")
             "CITATIONS.bib": documents.citations(merged.dois()),
             "LICENSES.tsv": documents.licenses(merged.licenses()),
         }
-    written = {layout.relative(layout.document(name)): text for name, text in texts.items()}  # type: ignore[arg-type]
+    written: dict[str, bytes | Path] = {}
+    for name, text in texts.items():
+        written[layout.relative(layout.document(name))] = text
     written[layout.relative(layout.columns)] = documents.columns()
     described |= {"labels": numbers, "tables": tables, "is_checked": False}
     return Candidate(described, parts, written)
@@ -258,11 +260,11 @@ def publish(place: Place, candidate: Candidate, grace: timedelta = GRACE) -> Non
     layout = place.layout
     content = dump_json(candidate.manifest)
     before = place.get(MANIFEST)
+    for relative, text in candidate.documents.items():
+        place.put(relative, text)
     if candidate.is_new:
         if before is not None and before != content:
             keep(place, before)
-        for relative, text in candidate.documents.items():
-            place.put(relative, text)
         _put_pages(place, candidate.manifest)
         if before != content:
             place.put(MANIFEST, content)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from segtools.dataset.gather import PageRows, Wanted, gather
 from segtools.dataset.merge import REFRESHED_SEGMENT_COLUMNS, series_pages
-from segtools.files import TEMPORARY_PREFIX, replacing
+from segtools.files import TEMPORARY_PREFIX, replacing, write_error
 from segtools.schema import DATASET_TABLES, SEGMENTS, SERIES, Table
 
 if TYPE_CHECKING:
@@ -132,7 +132,10 @@ def write_page(layout: Layout, table: Table, rows: pa.Table) -> _Entry:
 def _named(layout: Layout, table: Table, passing: Path, rows: int, tally: _Tally) -> _Entry:
     digest = tally.sha256.hexdigest()
     name = f"{digest[:32]}.parquet"
-    passing.replace(passing.with_name(name))
+    try:
+        passing.replace(passing.with_name(name))
+    except OSError as error:
+        raise write_error(error, passing) from error
     path = layout.relative(layout.table(table.name) / name)
     return {"path": path, "rows": rows, "bytes": tally.size, "sha256": digest}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from segtools.errors import EnvironmentProblem, MissingError, UsageError, WriteError
+from segtools.errors import EnvironmentProblem, MissingError, SegtoolsError, UsageError, WriteError
 from segtools.files import md5_of, replacing
 from segtools.objectstore.urls import (
     AMAZON,
@@ -216,11 +216,14 @@ class Bucket:
             else:
                 return None if found is None else bytes(found)
         head = bytearray()
-        for chunk in self.stream(key):
-            head += chunk
-            if len(head) >= end:
-                return bytes(head[start:end])
-        return bytes(head[start:])
+        try:
+            for chunk in self.stream(key):
+                head += chunk
+                if len(head) >= end:
+                    break
+        except MissingError:
+            return None
+        return bytes(head[start:end])
 
     def stream(self, key: str) -> Iterator[bytes]:
         """The bytes of an object, piece by piece.
@@ -391,6 +394,8 @@ class Bucket:
         """What a request gives; None for what does not exist."""
         try:
             return ask()
+        except SegtoolsError:  # of the credentials; it is an OSError too
+            raise
         except (self._errors.BaseError, OSError, ValueError) as error:
             if isinstance(error, FileExistsError | self._errors.AlreadyExistsError):
                 raise FileExistsError(str(error)) from error

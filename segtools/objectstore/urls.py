@@ -45,6 +45,12 @@ _BUCKET_URL = re.compile(
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
+SERIES_FOLDER = re.compile(
+    r"s3://[^/\s]+/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/|gs://[^/\s]+/([0-9a-f-]{36})/"
+)
+"""The crdc_series_uuid in a URL of IDC's, as manifests have them: the first group or the second."""
+
+
 def object_url(bucket: str, key: str) -> str:
     """The URL of an object, or of a prefix.
 

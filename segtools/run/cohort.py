@@ -311,8 +311,7 @@ class CohortRun:
         with self.claim.open_candidate(candidate) as dataset:
             if candidate.is_new or self.claim.document(self.layout.report) is None:
                 render(dataset, page)
-                candidate.documents[self.layout.relative(self.layout.report)] = page.read_bytes()
-                page.unlink()
+                candidate.documents[self.layout.relative(self.layout.report)] = page
             self._summary = summarize(dataset)
         return self._summary
 

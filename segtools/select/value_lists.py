@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from pathlib import Path
 from typing import Any
 
 from segtools.errors import SpecError
+from segtools.objectstore.urls import GS, S3, SERIES_FOLDER
 from segtools.select.filters import SegmentFilters, SeriesFilters, filters
 from segtools.terminology.names import close_matches, did_you_mean
 
 LARGEST_LIST_BYTES = 256 * 1024**2
 _TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-_UUID = re.compile(
-    r"s3://[^/\s]+/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/|gs://[^/\s]+/([0-9a-f-]{36})/"
-)
 _FILE_ENDINGS = (*_TABLES, ".txt", ".parquet", ".s5cmd")
 
 
@@ -132,14 +129,14 @@ def _column(names: list[str], path: Path, key: str, column: str | None, defaults
 
 def _of_lines(text: str, path: Path, key: str, plain: str) -> list[str]:
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    is_manifest = path.suffix.lower() == ".s5cmd" or any("s3://" in line or "gs://" in line for line in lines)
+    is_manifest = path.suffix.lower() == ".s5cmd" or any(S3 in line or GS in line for line in lines)
     if not is_manifest:
         return lines
     if plain != "crdc_series_uuids":
         raise _invalid(key, f"{path.name} is a manifest of URLs; it belongs to crdc_series_uuids")
-    found = [match for line in lines if (match := _UUID.search(line))]
+    found = [match for line in lines if (match := SERIES_FOLDER.search(line))]
     if len(found) < len(lines):
-        lost = next(line for line in lines if not _UUID.search(line))
+        lost = next(line for line in lines if not SERIES_FOLDER.search(line))
         raise _invalid(key, f"{path.name}: this line names no series of IDC: {lost[:120]!r}")
     return [match[1] or match[2] for match in found]
 

@@ -15,6 +15,7 @@ from segtools.errors import EnvironmentProblem, SelectError
 from segtools.objectstore.s5cmd import FetchOptions
 from segtools.select import Sources, mirror, mirror_indexes, parse_spec, select
 from segtools.select.engines.mirror import find
+from tests.factories.faulty_s3 import FaultyS3
 from tests.select.test_local import idc_index
 from tests.select.world import segmentations
 
@@ -110,6 +111,17 @@ def test_no_endpoint(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentProblem) as caught:
         mirror(tmp_path, 25, nowhere)
     assert (caught.value.code, caught.value.exit_code) == ("network-unavailable", 4)
+
+
+def test_a_stalled_export_ends(tmp_path: Path) -> None:
+    """The mirror had an s5cmd driver of its own, without a deadline."""
+    key = "idc-open-metadata/bigquery_export/idc_v25/segmentations/000.parquet"
+    with FaultyS3({key: b"PAR1" * 50_000}) as s3:
+        s3.faults[key] = ["stall"] * 9
+        options = FetchOptions(endpoint=s3.url, stall_timeout_s=0.5, attempts=1, retries=0)
+        with pytest.raises(EnvironmentProblem) as caught:
+            mirror(tmp_path, 25, options)
+    assert (caught.value.code, caught.value.exit_code) == ("transfer-stalled", 4)
 
 
 def test_no_parquet(endpoint: str, tmp_path: Path) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from segtools.decode.volume import LPS_TO_RAS
 from segtools.encode.inputs.mask import MaskFile, unreadable
 from segtools.encode.inputs.nrrd import read_nrrd
-from segtools.errors import DatasetError, MissingError
+from segtools.errors import DatasetError, MissingError, UsageError
 from segtools.nifti.reader import read as read_nifti
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".npz", ".npy")
-_MAX_NUMPY = 1 << 35
+_NO_ARRAY = (ValueError, EOFError, KeyError, MemoryError, NotImplementedError, BadZipFile, zlib.error)
+"""What NumPy and zipfile raise on a file that is broken or lies about its size."""
 
 
 def read_mask(path: Path, affine_ras: npt.NDArray[np.float64] | None = None) -> MaskFile:
@@ -76,21 +79,30 @@ def _nifti(path: Path) -> MaskFile:
 
 
 def _numpy(path: Path, affine: npt.NDArray[np.float64] | None) -> MaskFile:
-    try:
-        loaded = np.load(path, allow_pickle=False, mmap_mode=None)
-    except (ValueError, EOFError, KeyError) as error:
-        raise unreadable(path, f"it is not a NumPy array ({error})") from error
-    array: npt.NDArray[Any]
-    if path.suffix.lower() == ".npz":
-        names = [name for name in loaded.files if name != "affine"]
-        if len(names) != 1:
-            raise unreadable(path, f"it has the arrays {names}; one, and 'affine', are read")
-        array = loaded[names[0]]
-        affine = loaded["affine"] if "affine" in loaded.files else affine
-    else:
-        array = loaded
-    if affine is None or np.shape(affine) != (4, 4) or not np.all(np.isfinite(affine)):
+    with path.open("rb") as file:  # ours to close: NumPy leaves a broken archive open
+        try:
+            array, own = _arrays(path, np.load(file, allow_pickle=False))
+        except UsageError:
+            raise  # it is a ValueError, too
+        except _NO_ARRAY as error:
+            raise unreadable(path, f"it is not a NumPy array ({error})") from error
+    affine = affine if own is None else own
+    if array.dtype.kind not in "buif":
+        raise unreadable(path, f"its array has the type {array.dtype}; labels are numbers")
+    if affine is None or affine.shape != (4, 4) or affine.dtype.kind not in "uif":
         raise unreadable(path, "it has no (4, 4) 'affine' from (i, j, k, 1) to RAS+ mm; an .npz holds one")
+    if not np.isfinite(affine).all():
+        raise unreadable(path, "its 'affine' has values that are not numbers")
     if array.ndim != 3:
         raise unreadable(path, f"it has {array.ndim} dimensions; 3 are read: (i, j, k)")
     return MaskFile(path.name, (np.ascontiguousarray(array.T),), LPS_TO_RAS @ np.asarray(affine, np.float64))
+
+
+def _arrays(path: Path, loaded: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Labels, and the affine of an ``.npz``."""
+    if isinstance(loaded, np.ndarray):
+        return loaded, None
+    names = [name for name in loaded.files if name != "affine"]
+    if len(names) != 1:
+        raise unreadable(path, f"it has the arrays {names}; one, and 'affine', are read")
+    return loaded[names[0]], loaded["affine"] if "affine" in loaded.files else None
