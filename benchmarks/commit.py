@@ -27,6 +27,7 @@ from segtools.dataset.place import FolderPlace
 from segtools.dataset.stage import part_id, read_table, staged
 from segtools.dataset.verify import verify
 from segtools.schema import (
+    DATASET_TABLES,
     FILES,
     FINDINGS,
     SEGMENTS,
@@ -133,9 +134,11 @@ def _stage(layout: Layout, run_number: int, number: int) -> None:
     }
     for path in files["path"]:  # a run looks for every file before it builds on a commit
         layout.absolute(path).parent.mkdir(parents=True, exist_ok=True)
-        layout.absolute(path).touch()
-    tables = ((SEGMENTS, segments), (FINDINGS, findings), (FILES, files), (SERIES, series))
-    for table, columns in tables:
+        if not layout.absolute(path).exists():
+            layout.absolute(path).touch()
+    made_up = {SEGMENTS: segments, FINDINGS: findings, FILES: files, SERIES: series}
+    for table in DATASET_TABLES:
+        columns = made_up.get(table) or {column.name: [] for column in table.columns}
         made = pa.table([pa.array(columns[c.name], c.type) for c in table.columns], schema=table.arrow)
         order = [(name, "ascending") for name in table.order]
         pq.write_table(made.sort_by(order), layout.part(part, table.name), compression="zstd")

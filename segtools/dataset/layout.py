@@ -28,6 +28,7 @@ from typing import Literal
 
 from segtools.dataset.pages import STAGED_PAGES
 from segtools.files import TEMPORARY_PREFIX, component
+from segtools.schema import DATASET_TABLES
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
@@ -189,9 +190,11 @@ class Layout:
         return self.staging / f"{name}.{table}.parquet"
 
     def parts(self) -> list[str]:
-        """Ids of the complete parts: those whose series table is there (it is written last)."""
+        """Ids of the complete parts: those of which every table is there (the series one is written last)."""
+        names = {path.name for path in self.staging.glob("[!.]*.parquet")}
         suffix = ".series.parquet"
-        return sorted(path.name.removesuffix(suffix) for path in self.staging.glob(f"[!.]*{suffix}"))
+        ids = sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix))
+        return [one for one in ids if all(f"{one}.{table.name}.parquet" in names for table in DATASET_TABLES)]
 
     def series_folder(self, collection_id: str, patient_id: str, seg_series_uid: str) -> str:
         """Folder of a series' volumes, relative."""

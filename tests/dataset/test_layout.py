@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from segtools.dataset.layout import Layout, revision, volume_name
 from segtools.files import MAX_COMPONENT, component
+from segtools.schema import DATASET_TABLES
 
 _SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
 
@@ -82,11 +83,14 @@ def test_volume_names(kind, entities, name):
     assert volume_name("1.2.3", kind, revision="0f", **entities) == "1.2.3_rev-0f" + name
 
 
-def test_a_part_without_its_series_table_is_none(tmp_path):
+@pytest.mark.parametrize("table", DATASET_TABLES, ids=lambda table: table.name)
+def test_a_part_that_lacks_a_table_is_none(tmp_path, table):
     layout = Layout(tmp_path)
     layout.staging.mkdir(parents=True)
-    layout.part("a/b", "segments").touch()
+    for other in DATASET_TABLES:
+        if other is not table:
+            layout.part("a/b", other.name).touch()
     assert layout.parts() == []
-    layout.part("a/b", "series").touch()
+    layout.part("a/b", table.name).touch()
     assert layout.parts() == [component("a/b")]
     assert layout.part(layout.parts()[0], "segments") == layout.part("a/b", "segments")

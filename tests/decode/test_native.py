@@ -33,9 +33,9 @@ def built(tmp_path_factory) -> Path:
         pytest.skip(str(error))
 
 
-def run_target(binary: Path, seconds: float, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_target(binary: Path, rounds: int, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tests.decode.core_fuzz_target", str(binary), str(seconds), "1"],
+        [sys.executable, "-m", "tests.decode.core_fuzz_target", str(binary), str(rounds), "1"],
         capture_output=True,
         text=True,
         check=False,
@@ -47,7 +47,7 @@ def test_builds_and_agrees_with_numpy(built, core):
     if core == "numpy":
         pytest.skip("compares both")
     assert load(str(built)).INTERFACE == native.INTERFACE
-    done = run_target(built, 3)
+    done = run_target(built, 100)
     assert done.returncode == 0, done.stderr
 
 
@@ -72,7 +72,7 @@ def test_stays_within_bounds(tmp_path, core):
         pytest.skip(str(error))
     if not Path(named.stdout.strip()).is_absolute():
         pytest.skip("the compiler has no address sanitiser")
-    done = run_target(binary, 20, LD_PRELOAD=named.stdout.strip(), ASAN_OPTIONS="detect_leaks=0")
+    done = run_target(binary, 200, LD_PRELOAD=named.stdout.strip(), ASAN_OPTIONS="detect_leaks=0")
     assert done.returncode == 0, done.stderr
 
 
