@@ -42,7 +42,7 @@ _IDC_BUCKET = "https://idc-open-data.s3.amazonaws.com"
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One line of the report.
 
     Attributes
@@ -100,16 +100,16 @@ def doctor(
     return 4 if any(finding.state == "wrong" for finding in findings) else 0
 
 
-def _python() -> Finding:
-    return Finding("Python", "ok", f"{platform.python_version()} at {sys.executable}")
+def _python() -> Diagnosis:
+    return Diagnosis("Python", "ok", f"{platform.python_version()} at {sys.executable}")
 
 
-def _native_core() -> Finding:
+def _native_core() -> Diagnosis:
     from segtools import native
 
     if native.core() is not None:
-        return Finding("native core", "ok", "in use")
-    return Finding(
+        return Diagnosis("native core", "ok", "in use")
+    return Diagnosis(
         "native core",
         "missing",
         "NumPy does its work, slower",
@@ -117,56 +117,56 @@ def _native_core() -> Finding:
     )
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[Diagnosis]:
     for distribution, (extra, purpose) in _EXTRAS.items():
         try:
             version = importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
             remedy = f"Run `pip install 'idc-cohort-pipeline[{extra}]'` if you need it."
-            yield Finding(f"extra {extra}", "missing", purpose, remedy)
+            yield Diagnosis(f"extra {extra}", "missing", purpose, remedy)
         else:
-            yield Finding(f"extra {extra}", "ok", f"{purpose} ({distribution} {version})")
+            yield Diagnosis(f"extra {extra}", "ok", f"{purpose} ({distribution} {version})")
 
 
-def _s5cmd() -> Finding:
+def _s5cmd() -> Diagnosis:
     from segtools.errors import EnvironmentProblem
     from segtools.objectstore.s5cmd import binary
 
     try:
-        return Finding("s5cmd", "ok", str(binary()))
+        return Diagnosis("s5cmd", "ok", str(binary()))
     except EnvironmentProblem as error:
-        return Finding("s5cmd", "wrong", error.message, error.hint)
+        return Diagnosis("s5cmd", "wrong", error.message, error.hint)
 
 
-def _disk(settings: Settings) -> Finding:
+def _disk(settings: Settings) -> Diagnosis:
     folder = settings.make_pipeline().scratch
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK):
-        return Finding(
+        return Diagnosis(
             "scratch folder", "wrong", f"{there} is not writable", "Set run.scratch to a folder that is."
         )
     free = shutil.disk_usage(there).free
     if free < _LEAST_FREE_BYTES:
-        return Finding(
+        return Diagnosis(
             "scratch folder",
             "wrong",
             f"{bytes_text(free)} free at {there}",
             f"Free some space, or set run.scratch to a disk with more than {bytes_text(_LEAST_FREE_BYTES)}.",
         )
-    return Finding("scratch folder", "ok", f"{bytes_text(free)} free at {there}")
+    return Diagnosis("scratch folder", "ok", f"{bytes_text(free)} free at {there}")
 
 
-def _sources(settings: Settings) -> Iterator[Finding]:
+def _sources(settings: Settings) -> Iterator[Diagnosis]:
     for index in settings.sources.index:
         if (index.expanduser() / "series_index.parquet").is_file():
-            yield Finding("own index", "ok", str(index))
+            yield Diagnosis("own index", "ok", str(index))
         else:
-            yield Finding("own index", "wrong", f"{index} holds no index", "Run `idcseg index`.")
+            yield Diagnosis("own index", "wrong", f"{index} holds no index", "Run `idcseg index`.")
     mirror = settings.sources.mirror.expanduser()
     if mirror.is_dir() and any(mirror.iterdir()):
-        yield Finding("mirror of IDC's tables", "ok", str(mirror))
+        yield Diagnosis("mirror of IDC's tables", "ok", str(mirror))
     else:
-        yield Finding(
+        yield Diagnosis(
             "mirror of IDC's tables",
             "missing",
             "selecting by structure in IDC needs it, or BigQuery",
@@ -174,53 +174,53 @@ def _sources(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _network(settings: Settings) -> Iterator[Finding]:
+def _network(settings: Settings) -> Iterator[Diagnosis]:
     import httpx
 
     url = settings.fetch.endpoint or _IDC_BUCKET
     try:
         response = httpx.head(url, timeout=_TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL, ImportError, UnicodeError) as error:
-        yield Finding(
+        yield Diagnosis(
             "object storage",
             "missing",
             f"{url}: {error or type(error).__name__}",
             "Check the network, the proxy variables and fetch.endpoint; work on local files needs none.",
         )
         return
-    yield Finding("object storage", "ok", f"{url} answers (HTTP {response.status_code})")
+    yield Diagnosis("object storage", "ok", f"{url} answers (HTTP {response.status_code})")
     if stated := response.headers.get("date"):
         off = abs(parsedate_to_datetime(stated).timestamp() - time.time())
         if off > _CLOCK_SLACK_S:
-            yield Finding(
+            yield Diagnosis(
                 "clock", "wrong", f"{off:.0f} s off", "Set the clock: signed requests are refused otherwise."
             )
         else:
-            yield Finding("clock", "ok", f"{off:.0f} s off")
+            yield Diagnosis("clock", "ok", f"{off:.0f} s off")
 
 
-def _credentials(settings: Settings) -> Finding:
+def _credentials(settings: Settings) -> Diagnosis:
     if settings.engine.kind != "bigquery":
-        return Finding("BigQuery", "ok", "not asked for (engine.kind is duckdb)")
+        return Diagnosis("BigQuery", "ok", "not asked for (engine.kind is duckdb)")
     file = settings.engine.credentials_file
     if settings.engine.project is None:
-        return Finding("BigQuery", "wrong", "engine.project is not set", "Set engine.project.")
+        return Diagnosis("BigQuery", "wrong", "engine.project is not set", "Set engine.project.")
     if file is not None and not file.expanduser().is_file():
-        return Finding("BigQuery", "wrong", f"{file} does not exist", "Correct engine.credentials_file.")
+        return Diagnosis("BigQuery", "wrong", f"{file} does not exist", "Correct engine.credentials_file.")
     if importlib.util.find_spec("google.cloud.bigquery") is None:
-        return Finding(
+        return Diagnosis(
             "BigQuery", "wrong", "the client is missing", "Run `pip install google-cloud-bigquery`."
         )
-    return Finding("BigQuery", "ok", f"project {settings.engine.project}")
+    return Diagnosis("BigQuery", "ok", f"project {settings.engine.project}")
 
 
-def _prefect(offline: bool) -> Finding:
+def _prefect(offline: bool) -> Diagnosis:
     if importlib.util.find_spec("prefect") is None:
-        return Finding("Prefect", "missing", "not installed", "`idcseg run --direct` needs none.")
+        return Diagnosis("Prefect", "missing", "not installed", "`idcseg run --direct` needs none.")
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     there = next(path for path in (home, *home.parents) if path.exists())
     if not os.access(there, os.W_OK):
-        return Finding(
+        return Diagnosis(
             "Prefect",
             "wrong",
             f"{home} is not writable",
@@ -228,14 +228,14 @@ def _prefect(offline: bool) -> Finding:
         )
     url = os.environ.get("PREFECT_API_URL")
     if not url:
-        return Finding("Prefect", "ok", "a server is started for each run (PREFECT_API_URL is not set)")
+        return Diagnosis("Prefect", "ok", "a server is started for each run (PREFECT_API_URL is not set)")
     if offline:
-        return Finding("Prefect", "ok", f"{url} (not asked)")
+        return Diagnosis("Prefect", "ok", f"{url} (not asked)")
     from flows.server import require_server
     from segtools.errors import EnvironmentProblem
 
     try:
         require_server(ephemeral=False)
     except EnvironmentProblem as error:
-        return Finding("Prefect", "wrong", error.message, error.hint)
-    return Finding("Prefect", "ok", url)
+        return Diagnosis("Prefect", "wrong", error.message, error.hint)
+    return Diagnosis("Prefect", "ok", url)

@@ -34,10 +34,10 @@ def encode_batch(
     """
     from dataclasses import asdict
 
-    from segtools.encode.jobs.batch import Outcome, read_jobs
+    from segtools.encode.jobs.batch import JobOutcome, read_jobs
     from segtools.encode.jobs.batch import encode_batch as run_batch
 
-    def told(outcome: Outcome, earlier: bool) -> None:
+    def told(outcome: JobOutcome, earlier: bool) -> None:
         when = " (before)" if earlier else ""
         if outcome.status == "ok":
             note(f"ok{when} {outcome.output} ({outcome.size_bytes:,} bytes, {outcome.segments} segments)")

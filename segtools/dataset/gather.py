@@ -80,7 +80,7 @@ def gather(table: Table, paths: Sequence[Path], wanted: Sequence[Wanted]) -> Ite
     DatasetError
         ``dataset-invalid``: a source cannot be read, or has a series in two places.
     """
-    sources: dict[int, _Source] = {}
+    sources: dict[int, _PageFile] = {}
     last_use = {one.source: number for number, one in enumerate(wanted)}
     pieces: list[_Piece] = []
     page = wanted[0].page if wanted else 0
@@ -90,7 +90,7 @@ def gather(table: Table, paths: Sequence[Path], wanted: Sequence[Wanted]) -> Ite
             page, pieces = one.page, []
         source = sources.get(one.source)
         if source is None:
-            source = sources[one.source] = _Source(table, paths[one.source])
+            source = sources[one.source] = _PageFile(table, paths[one.source])
         if last_use[one.source] == number:
             del sources[one.source]  # thousands of parts: each one's file and memory go with its last piece
         start, stop = source.rows.get(one.uid, (0, 0))
@@ -103,14 +103,14 @@ def gather(table: Table, paths: Sequence[Path], wanted: Sequence[Wanted]) -> Ite
 class _Piece:
     """Neighbouring rows of one source: those of `positions`, `counts` each."""
 
-    source: _Source
+    source: _PageFile
     start: int
     stop: int
     positions: list[int]
     counts: list[int]
 
 
-def _extend(pieces: list[_Piece], source: _Source, position: int, start: int, stop: int) -> None:
+def _extend(pieces: list[_Piece], source: _PageFile, position: int, start: int, stop: int) -> None:
     """Append the rows of a series, to the last piece where they follow it."""
     if pieces and pieces[-1].source is source and pieces[-1].stop == start:
         last = pieces[-1]
@@ -130,7 +130,7 @@ def _read(page: int, pieces: Sequence[_Piece]) -> Iterator[PageRows]:
     yield PageRows(page, rows, np.repeat(positions, counts).astype(np.int64))
 
 
-class _Source:
+class _PageFile:
     """One sorted file, of which a row group is held at a time.
 
     Attributes

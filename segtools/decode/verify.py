@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segtools.decode.second.header import Header, read_header
+from segtools.decode.second.header import SecondHeader, read_header
 from segtools.decode.second.pixels import frame_count, frames_of
 from segtools.errors import CorruptSegError
 
@@ -27,7 +27,7 @@ _SAME_PLACE_MM = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class Verification:
     """What two readings of a file agree on.
 
     Attributes
@@ -88,7 +88,7 @@ def count_voxels(source: Path | str | bytes) -> dict[int, int]:
 
 def verify(
     source: Path | str | bytes, volume: SegVolume, *, segments: Collection[int] | None = None
-) -> Agreement:
+) -> Verification:
     """Hold a volume on its own grid against the second reading of its file.
 
     Segment 0 is not compared: what the file leaves out counts for it or not, as one likes.
@@ -130,7 +130,7 @@ def verify(
             f"{len(differing)} segments have other voxel counts when read a second way: {listed}.",
             segments=differing,
         )
-    return Agreement(sum(found.get(number, 0) for number in compared), len(compared))
+    return Verification(sum(found.get(number, 0) for number in compared), len(compared))
 
 
 def _count(counts: dict[int, int], number: int | None, values: npt.NDArray[Any]) -> None:
@@ -142,14 +142,14 @@ def _count(counts: dict[int, int], number: int | None, values: npt.NDArray[Any])
             counts[label] = counts.get(label, 0) + voxels
 
 
-def _segment_numbers(header: Header, count: int) -> list[int]:
+def _segment_numbers(header: SecondHeader, count: int) -> list[int]:
     only = header.segments[0] if len(header.segments) == 1 else 0
     own = [frame.segment for frame in header.frames[:count]]
     own += [None] * (count - len(own))
     return [number or header.shared.segment or only for number in own]
 
 
-def _places(header: Header, count: int) -> list[int]:
+def _places(header: SecondHeader, count: int) -> list[int]:
     """Give frames at one position the same number, and every frame without a position its own."""
     points = {n: frame.position or header.shared.position for n, frame in enumerate(header.frames[:count])}
     known = {n: point for n, point in points.items() if point and np.isfinite(point).all()}

@@ -15,10 +15,10 @@ from segtools.encode.frames.codecs import EXPLICIT
 from segtools.encode.frames.masks import Kind, masks_of, refuse
 from segtools.encode.header.headers import DatasetHeader
 from segtools.encode.header.match import planes_of
-from segtools.encode.header.source import Source, source_of
+from segtools.encode.header.source import SourceSeries, source_of
 from segtools.encode.images import Subject, image_series
 from segtools.encode.write.options import Producer, Storage
-from segtools.encode.write.seg import Plan, build, check_storage
+from segtools.encode.write.seg import WritePlan, build, check_storage
 from segtools.encode.write.segments import check_segments
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def encode_object(
     grid: Grid,
     segments: Sequence[Segment],
     *,
-    source: Source,
+    source: SourceSeries,
     storage: Storage | None = None,
     producer: Producer | None = None,
     series_number: int = 100,
@@ -148,7 +148,7 @@ def encode_object(
     ----------
     masks, grid, segments, producer, series_number, seed
         As in `encode`.
-    source : Source
+    source : SourceSeries
         As `read_source` or `subject_source` give it.
     storage : Storage, optional
         Type and transfer syntax.
@@ -165,7 +165,7 @@ def encode_object(
     check_grid(grid)
     ordered = check_segments(segments, storage.kind)
     voxels = masks_of(masks, grid.shape, [segment.number for segment in ordered], storage.kind)
-    plan = Plan(
+    plan = WritePlan(
         voxels,
         ordered,
         source,
@@ -180,7 +180,7 @@ def encode_object(
     return build(plan)
 
 
-def subject_source(subject: Subject, grid: Grid) -> Source:
+def subject_source(subject: Subject, grid: Grid) -> SourceSeries:
     """Stand-in for images: whom the masks show, where there are no images to refer to."""
     images = image_series(type(grid)((1, *grid.shape[1:]), grid.affine_lps), subject)
     made = source_of([("subject", DatasetHeader(image)) for image in images])
@@ -204,7 +204,7 @@ def check_grid(grid: Grid) -> None:
         raise refuse("The axes of the grid are not perpendicular; DICOM slices can't be sheared.")
 
 
-def _source(images: Sequence[Dataset], subject: Subject | None, grid: Grid) -> Source:
+def _source(images: Sequence[Dataset], subject: Subject | None, grid: Grid) -> SourceSeries:
     if not images:
         return subject_source(subject or Subject("anonymous"), grid)
     return source_of([(f"image {n}", DatasetHeader(image)) for n, image in enumerate(images, start=1)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from segtools.export.target import Facts
+from segtools.export.target import ExportFacts
 from segtools.files import dump_json, tsv, write_bytes
 from segtools.version import DECODER
 
@@ -34,7 +34,7 @@ class Bids:
         """The same with the modality as suffix."""
         return f"{_stem(case)}_{'MRI' if case.modality == 'MR' else case.modality or 'image'}.nii.gz"
 
-    def finish(self, folder: Path, facts: Facts) -> None:
+    def finish(self, folder: Path, facts: ExportFacts) -> None:
         """Write ``dataset_description.json``, participants, sidecars and look-up tables."""
         name, _, version = DECODER.partition("/")
         description = {

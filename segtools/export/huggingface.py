@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from segtools.export.target import Facts, split_of
+from segtools.export.target import ExportFacts, split_of
 from segtools.files import write_bytes
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class HuggingFace:
         """``images/<case>.nii.gz``."""
         return f"images/{case.name}.nii.gz"
 
-    def finish(self, folder: Path, facts: Facts) -> None:
+    def finish(self, folder: Path, facts: ExportFacts) -> None:
         """Write one table per split, and the README with its front matter."""
         tables: dict[str, list[str]] = {}
         for entry in facts.entries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from segtools.export.target import Facts, split_of
+from segtools.export.target import ExportFacts, split_of
 from segtools.files import dump_json, write_bytes
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Monai:
         """``images/<case>.nii.gz``."""
         return f"images/{case.name}.nii.gz"
 
-    def finish(self, folder: Path, facts: Facts) -> None:
+    def finish(self, folder: Path, facts: ExportFacts) -> None:
         """Write ``datalist.json``."""
         listed: dict[str, list[dict[str, str]]] = {key: [] for key in _KEYS.values()}
         for entry in facts.entries:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from segtools.errors import ExportError
-from segtools.export.target import Facts, split_of
+from segtools.export.target import ExportFacts, split_of
 from segtools.files import dump_json, write_bytes
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class NnUNet:
         """``imagesTr/<case>_0000.nii.gz``: channel 0."""
         return f"images{_part(case)}/{case.name}_0000.nii.gz"
 
-    def finish(self, folder: Path, facts: Facts) -> None:
+    def finish(self, folder: Path, facts: ExportFacts) -> None:
         """Write dataset.json and, where the dataset has splits, splits_final.json.
 
         Raises
@@ -68,7 +68,7 @@ def _part(case: Case) -> str:
     return "Ts" if (case.split or "").lower().startswith("test") else "Tr"
 
 
-def _labels(facts: Facts) -> dict[str, int | list[int]]:
+def _labels(facts: ExportFacts) -> dict[str, int | list[int]]:
     if not facts.has_regions:
         return dict(facts.table.ids)
     return {name: values if len(values) > 1 else values[0] for name, values in facts.regions.items()}

@@ -19,7 +19,7 @@ from segtools.export.labels import Combinations, LabelTable, is_identity, label_
 from segtools.export.monai import Monai
 from segtools.export.nnunet import NnUNet
 from segtools.export.slicer import Slicer
-from segtools.export.target import Entry, Facts, Target
+from segtools.export.target import Entry, ExportFacts, Target
 from segtools.export.torchio import TorchIO
 from segtools.files import TEMPORARY_PREFIX, write_error
 from segtools.nifti.reader import read_grid
@@ -169,7 +169,7 @@ class _Run:
                 + (f" The first: {skipped[0][1].message}" if skipped else ""),
             )
         ids = self.table.ids
-        facts = Facts(
+        facts = ExportFacts(
             name=self.dataset.root.name,
             root=self.dataset.root,
             manifest=self.dataset.manifest,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from segtools.export.target import Facts
+from segtools.export.target import ExportFacts
 from segtools.files import write_bytes
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Slicer:
         """``<case>/<case>.nii.gz``."""
         return f"{case.name}/{case.name}.nii.gz"
 
-    def finish(self, folder: Path, facts: Facts) -> None:
+    def finish(self, folder: Path, facts: ExportFacts) -> None:
         """Write ``labels.ctbl`` and ``itksnap-labels.txt``."""
         rows = [(0, "background", (0, 0, 0), 0)]
         rows += [

@@ -35,7 +35,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ExportFacts:
     """What all documents of an export are made from.
 
     Attributes
@@ -85,7 +85,7 @@ class Target(Protocol):
     def image(self, case: Case) -> str:
         """Where a case's image goes."""
 
-    def finish(self, folder: Path, facts: Facts) -> None:
+    def finish(self, folder: Path, facts: ExportFacts) -> None:
         """Write the documents, once all cases are there."""
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from segtools.bounded_json import load_json
 from segtools.errors import MissingError
-from segtools.export.target import Facts, split_of
+from segtools.export.target import ExportFacts, split_of
 from segtools.files import dump_json, write_bytes
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class TorchIO:
         """``<case>/image.nii.gz``."""
         return f"{case.name}/image.nii.gz"
 
-    def finish(self, folder: Path, facts: Facts) -> None:
+    def finish(self, folder: Path, facts: ExportFacts) -> None:
         """Write ``subjects.json``."""
         content = {
             "labels": facts.regions if facts.has_regions else facts.table.ids,

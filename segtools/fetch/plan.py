@@ -36,7 +36,7 @@ class Item:
 
 
 @dataclass
-class Plan:
+class DownloadPlan:
     """The items of one series, or why there are none.
 
     Attributes
@@ -62,9 +62,9 @@ class Plan:
         return sum(item.source.size_bytes or 0 for item in self.items if is_remote(item.source.url))
 
 
-def plan_series(series: SelectedSeries, folder: Path, endpoint: str | None) -> Plan:
+def plan_series(series: SelectedSeries, folder: Path, endpoint: str | None) -> DownloadPlan:
     """The plan of one series with its own `folder`; what its table does not say is left in `to_list`."""
-    plan = Plan(series, folder)
+    plan = DownloadPlan(series, folder)
     try:
         if series.objects:
             known = [_mapped(source, endpoint) for source in series.objects]
@@ -82,7 +82,7 @@ def plan_series(series: SelectedSeries, folder: Path, endpoint: str | None) -> P
     return plan
 
 
-def complete(plan: Plan, listings: dict[str, list[RemoteObject] | SegtoolsError]) -> None:
+def complete(plan: DownloadPlan, listings: dict[str, list[RemoteObject] | SegtoolsError]) -> None:
     """Fill a plan with what the listing of its `to_list` gave; sets its error where it gave none."""
     found: dict[str, RemoteObject] = {}
     for url in plan.to_list:
@@ -105,7 +105,7 @@ def complete(plan: Plan, listings: dict[str, list[RemoteObject] | SegtoolsError]
         plan.error = error.with_attrs(seg_series_uid=plan.series.seg_series_uid)
 
 
-def check_total(plan: Plan) -> None:
+def check_total(plan: DownloadPlan) -> None:
     """Compare objects that were listed, not taken from a table, with the series' own row.
 
     Raises

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from threading import Event
 
-    from segtools.fetch.plan import Item, Plan
+    from segtools.fetch.plan import DownloadPlan, Item
     from segtools.objectstore.s5cmd import FetchOptions
     from segtools.series import RemoteObject, SelectedSeries, Verified
 
@@ -59,7 +59,7 @@ _LIMITS = {
 
 def plan_batch(
     series: Sequence[SelectedSeries], folder: Path, options: FetchOptions, cancel: Event | None = None
-) -> list[Plan]:
+) -> list[DownloadPlan]:
     """What each series consists of, with all sizes known before a byte is transferred.
 
     Parameters
@@ -92,7 +92,7 @@ def plan_batch(
 
 
 def transfer(
-    plans: Sequence[Plan],
+    plans: Sequence[DownloadPlan],
     options: FetchOptions,
     cancel: Event | None = None,
     inspect: Inspect | None = None,
@@ -101,7 +101,7 @@ def transfer(
 
     Parameters
     ----------
-    plans : sequence of Plan
+    plans : sequence of DownloadPlan
     options : FetchOptions
     cancel : threading.Event, optional
     inspect : callable, optional
@@ -177,7 +177,7 @@ class _Transfers:
         self.hashing: dict[Path, Future[str]] = {}
         self.attempts: dict[str, int] = {}
 
-    def round(self, plans: Sequence[Plan], attempt: int) -> bool:
+    def round(self, plans: Sequence[DownloadPlan], attempt: int) -> bool:
         """Transfer and check once what is still to be had; whether another round may heal some."""
         open_items = [(plan, item) for plan in plans for item in plan.items if item.path not in self.md5s]
         remote = [item for _, item in open_items if is_remote(item.source.url)]
@@ -223,7 +223,7 @@ class _Transfers:
                 )
         return said
 
-    def _check(self, plan: Plan, item: Item) -> SegtoolsError | None:
+    def _check(self, plan: DownloadPlan, item: Item) -> SegtoolsError | None:
         source, path = item.source, item.path
         kind = TransientFetchError if is_remote(source.url) else FetchError
         try:
@@ -252,7 +252,7 @@ class _Transfers:
         return None
 
     @staticmethod
-    def _inspected(inspect: Inspect, plan: Plan, item: Item) -> str | None:
+    def _inspected(inspect: Inspect, plan: DownloadPlan, item: Item) -> str | None:
         """What is wrong with a file as DICOM; None if it is the object that was planned."""
         try:
             series_uid, sop_uid = inspect(item.path)
@@ -273,7 +273,7 @@ class _Transfers:
         with path.open("rb"):  # it can be read
             return None
 
-    def result(self, plan: Plan) -> FetchedSeries:
+    def result(self, plan: DownloadPlan) -> FetchedSeries:
         """The whole series, or its error; never a part of it."""
         attempts = self.attempts.get(plan.series.seg_series_uid, 1)
         if plan.error is None and any(item.path not in self.md5s for item in plan.items):

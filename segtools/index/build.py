@@ -24,7 +24,7 @@ from segtools.index.bucket_archive import BucketArchive
 from segtools.index.collections_table import FILE as COLLECTIONS_FILE
 from segtools.index.collections_table import Belonging, Belongings
 from segtools.index.folder_archive import Archive, ArchiveObject, FolderArchive
-from segtools.index.header import Header, read_header
+from segtools.index.header import IndexedHeader, read_header
 from segtools.objectstore.bucket import from_url
 from segtools.schema import IDC_INSTANCES, IDC_SEGMENTATIONS, IDC_SERIES, Table
 
@@ -145,7 +145,7 @@ def build_index(
     archive = _archive(source, out, url_base, endpoint)
     belongings = _belongings(archive, Belonging(collection or archive.name))
     objects = [found for found in archive.objects() if found.path != COLLECTIONS_FILE]
-    ledger = _Ledger(belongings)
+    ledger = _Admissions(belongings)
     unresolved: list[tuple[ArchiveObject, _Result]] = []
     with (
         replacing(out / SEGMENTATIONS_FILE) as file,
@@ -204,7 +204,7 @@ def _belongings(archive: Archive, default: Belonging) -> Belongings:
 class _Result:
     """A header with its rows as Arrow, or why there is none."""
 
-    header: Header | None = None
+    header: IndexedHeader | None = None
     segments: pa.Table | None = None
     md5: str | None = None
     code: str = ""
@@ -225,7 +225,7 @@ def _read(archive: Archive, checksum: bool | None, found: ArchiveObject) -> _Res
         return _Result(code=error.code, message=error.message)
 
 
-def _header(archive: Archive, found: ArchiveObject) -> Header:
+def _header(archive: Archive, found: ArchiveObject) -> IndexedHeader:
     try:
         return archive.header(found, read_header)
     except CorruptSegError as error:
@@ -276,7 +276,7 @@ def _mapping(
 class _Series:
     """A series while its objects come in."""
 
-    header: Header
+    header: IndexedHeader
     belonging: Belonging
     members: dict[str, tuple[ArchiveObject, str]] = field(default_factory=dict)
 
@@ -295,7 +295,7 @@ class _Series:
         self.members[sop_uid] = found, md5 or f"{sop_uid}:{found.size_bytes}:{found.stamp}"
 
 
-class _Ledger:
+class _Admissions:
     """Which objects count: the first whole one of a SOPInstanceUID, those that agree with their series."""
 
     def __init__(self, belongings: Belongings) -> None:
@@ -334,7 +334,7 @@ class _Ledger:
             self.doubts.append(Skipped(found.path, "source-series-unknown", header.source.doubt))
         return True
 
-    def _take(self, found: ArchiveObject, header: Header, md5: str | None) -> None:
+    def _take(self, found: ArchiveObject, header: IndexedHeader, md5: str | None) -> None:
         self._first[header.sop_uid] = found, md5, header.series_uid
         self.series[header.series_uid].add(header.sop_uid, found, md5)
         if header.is_segmentation:

@@ -38,7 +38,7 @@ _NEEDED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SegmentedSource:
     """What was segmented.
 
     Attributes
@@ -56,14 +56,14 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class IndexedHeader:
     """What the index takes from an object.
 
     Attributes
     ----------
     segments : list of dict
         Rows of `segtools.schema.IDC_SEGMENTATIONS`; none for an image.
-    source : Source
+    source : SegmentedSource
         What was segmented, as far as the object says.
     """
 
@@ -76,7 +76,7 @@ class Header:
     transfer_syntax_uid: str
     series_description: str | None
     segments: list[dict[str, Any]]
-    source: Source = Source()
+    source: SegmentedSource = SegmentedSource()
 
     @property
     def is_segmentation(self) -> bool:
@@ -84,7 +84,7 @@ class Header:
         return self.sop_class_uid in SEGMENTATION_CLASSES
 
 
-def read_header(raw: bytes | mmap.mmap, *, looks_at_frames: bool = True) -> Header:
+def read_header(raw: bytes | mmap.mmap, *, looks_at_frames: bool = True) -> IndexedHeader:
     """Read an object's header.
 
     Parameters
@@ -114,8 +114,8 @@ def read_header(raw: bytes | mmap.mmap, *, looks_at_frames: bool = True) -> Head
             "not-segmentation", f"Modality (0008,0060) is SEG, but SOPClassUID (0008,0016) is {sop_class}."
         )
     is_segmentation = sop_class in SEGMENTATION_CLASSES
-    source = _source(structure, raw if looks_at_frames else None) if is_segmentation else Source()
-    return Header(
+    source = _source(structure, raw if looks_at_frames else None) if is_segmentation else SegmentedSource()
+    return IndexedHeader(
         sop_class_uid=sop_class,
         sop_uid=str(uids[_SOP_INSTANCE]),
         series_uid=str(uids[_SERIES]),
@@ -129,7 +129,7 @@ def read_header(raw: bytes | mmap.mmap, *, looks_at_frames: bool = True) -> Head
     )
 
 
-def _segment_rows(structure: DicomFile, source: Source) -> list[dict[str, Any]]:
+def _segment_rows(structure: DicomFile, source: SegmentedSource) -> list[dict[str, Any]]:
     segments, _ = read_segments(structure)
     common = {
         "PatientID": structure.text(_PATIENT_ID) or "",
@@ -143,7 +143,7 @@ def _segment_rows(structure: DicomFile, source: Source) -> list[dict[str, Any]]:
     return [common | _segment_row(segment) for segment in segments]
 
 
-def _source(structure: DicomFile, raw: bytes | mmap.mmap | None) -> Source:
+def _source(structure: DicomFile, raw: bytes | mmap.mmap | None) -> SegmentedSource:
     """The one referenced series; of several, the one whose images the frames name; else the images."""
     series_of: dict[str, str] = {}
     series: dict[str, int] = {}
@@ -155,23 +155,23 @@ def _source(structure: DicomFile, raw: bytes | mmap.mmap | None) -> Source:
             if (name := structure.uid(instance.get(_REFERENCED_UID))) is not None:
                 series_of[name] = uid
     if len(series) == 1:
-        return Source(next(iter(series)))
+        return SegmentedSource(next(iter(series)))
     # Its other studies, and SourceImageSequence (0008,2112).
     others, instances = seg_header.sources(structure)
     if not series and len(others) == 1:
-        return Source(others[0])
+        return SegmentedSource(others[0])
     if not series and instances:
-        return Source(instances=instances)
+        return SegmentedSource(instances=instances)
     framed = derivation_uids(open_structure(raw, stop_before=PIXEL_DATA)) if raw is not None else ()
     if not series:
-        return Source(instances=framed)
+        return SegmentedSource(instances=framed)
     for name in framed:
         if name in series_of:
             series[series_of[name]] += 1
     most = max(series.values())
     best = [uid for uid, count in series.items() if count == most]
     doubt = f"It refers to {len(series)} series, and its frames do not say to which; the first was taken."
-    return Source(best[0], doubt=doubt if len(best) > 1 else "")
+    return SegmentedSource(best[0], doubt=doubt if len(best) > 1 else "")
 
 
 def _segment_row(segment: Segment) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from segtools.report.text import count, milliliters
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from segtools.report.summary import Structure
+    from segtools.report.summary import StructureSummary
 
 _STRIP_WIDTH = 260
 _STRIP_PAD = 18
@@ -41,7 +41,7 @@ class LogScale:
     high: int
 
     @classmethod
-    def over(cls, structures: Iterable[Structure]) -> LogScale:
+    def over(cls, structures: Iterable[StructureSummary]) -> LogScale:
         """Cover the volumes of all `structures`."""
         ends = [ml for s in structures if s.volume_ml for ml in (s.volume_ml[0], s.volume_ml[-1])]
         if not ends:
@@ -91,7 +91,7 @@ def volume_axis(scale: LogScale) -> Markup:
     )
 
 
-def volume_strip(structure: Structure, scale: LogScale) -> Markup:
+def volume_strip(structure: StructureSummary, scale: LogScale) -> Markup:
     """Draw a structure's volumes as a box plot: box for the middle half, line 5 to 95 %, dots at the ends."""
     if structure.volume_ml is None:
         return Markup('<span class="quiet">not measured</span>')

@@ -53,7 +53,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class CollectionSummary:
     """A collection; PatientID is unique only within one."""
 
     collection_id: str
@@ -65,7 +65,7 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True)
-class Structure:
+class StructureSummary:
     """A structure and the distribution of its volumes.
 
     Attributes
@@ -145,9 +145,9 @@ class Summary:
     source_bytes: int
     volume_bytes: int
     collection_count: int
-    collections: tuple[Collection, ...]
+    collections: tuple[CollectionSummary, ...]
     structure_count: int
-    structures: tuple[Structure, ...]
+    structures: tuple[StructureSummary, ...]
     license_count: int
     licenses: tuple[License, ...]
     citation_count: int
@@ -181,7 +181,7 @@ def summarize(dataset: Dataset) -> Summary:
             **_one(db, _TOTALS),
             **_one(db, _SEGMENT_TOTALS),
             **_one(db, _FINDING_TOTALS),
-            collections=tuple(Collection(*row) for row in db.execute(_COLLECTIONS).fetchall()),
+            collections=tuple(CollectionSummary(*row) for row in db.execute(_COLLECTIONS).fetchall()),
             structures=tuple(_structure(*row) for row in db.execute(_STRUCTURES).fetchall()),
             licenses=tuple(
                 License(name, series, collections, is_noncommercial(name))
@@ -229,8 +229,10 @@ def _one(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
 
 def _structure(
     name: str, segments: int, patients: int, measured: int, empty: int, ml: list[float] | None, color: str
-) -> Structure:
-    return Structure(name, segments, patients, measured, empty, None if ml is None else tuple(ml), color)
+) -> StructureSummary:
+    return StructureSummary(
+        name, segments, patients, measured, empty, None if ml is None else tuple(ml), color
+    )
 
 
 def _failures(db: duckdb.DuckDBPyConnection) -> tuple[Failure, ...]:

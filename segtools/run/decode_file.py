@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from segtools.decode import SegVolume
     from segtools.decode.geometry.source_grid import SourceGrid
     from segtools.decode.geometry.source_images import SourceImages
-    from segtools.decode.verify import Agreement
+    from segtools.decode.verify import Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class SingleFile:
     volume: SegVolume
     written: WrittenInstance
     part: int | None = None
-    agreement: Agreement | None = None
+    agreement: Verification | None = None
 
 
 def decode_file(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from segtools.fetch.plan import Plan
+    from segtools.fetch.plan import DownloadPlan
     from segtools.objectstore.s5cmd import FetchOptions
     from segtools.run.batches import Batch
     from segtools.run.scratch import Lease
@@ -152,7 +152,7 @@ class Pipeline(Generic[T]):
         finally:
             self._stops.discard(stop)
 
-    def _plan(self, batch: Batch, lease: Lease, stop: threading.Event) -> list[Plan]:
+    def _plan(self, batch: Batch, lease: Lease, stop: threading.Event) -> list[DownloadPlan]:
         images = _images_first(batch.series) if self.convert is not None else list(batch.series)
         plans = plan_batch(images, lease.folder, self.fetch, stop)
         for plan in plans:
@@ -166,7 +166,7 @@ class Pipeline(Generic[T]):
         return plans
 
     def _overlapped(
-        self, plans: Sequence[Plan], lease: Lease, stop: threading.Event, wanted: frozenset[str]
+        self, plans: Sequence[DownloadPlan], lease: Lease, stop: threading.Event, wanted: frozenset[str]
     ) -> list[Processed[T]]:
         processed: list[Processed[T]] = []
         fetcher = ThreadPoolExecutor(1, "fetch")
@@ -190,9 +190,9 @@ class Pipeline(Generic[T]):
             fetcher.shutdown(cancel_futures=True)
         return processed
 
-    def _chunks(self, plans: Sequence[Plan]) -> Iterator[list[Plan]]:
+    def _chunks(self, plans: Sequence[DownloadPlan]) -> Iterator[list[DownloadPlan]]:
         """Cut so that two chunks fit into the disk budget, starting small."""
-        chunk: list[Plan] = []
+        chunk: list[DownloadPlan] = []
         total = number = 0
         for plan in plans:
             limit = self.options.chunk_bytes >> max(0, _FIRST_CHUNKS - number)
@@ -203,7 +203,7 @@ class Pipeline(Generic[T]):
             total += plan.size_bytes
         yield chunk
 
-    def _fetch(self, chunk: list[Plan], lease: Lease, stop: threading.Event) -> list[_Arrived]:
+    def _fetch(self, chunk: list[DownloadPlan], lease: Lease, stop: threading.Event) -> list[_Arrived]:
         granted = [plan.size_bytes if plan.error is None else 0 for plan in chunk]
         lease.grow(sum(granted), stop)
         start = time.monotonic()

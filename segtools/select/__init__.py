@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from segtools.select.cohort_file import json_schema, load_spec, parse_spec
     from segtools.select.cohort_spec import CohortSpec
     from segtools.select.concept_keys import structures
-    from segtools.select.cost_estimate import Plan, Rates, plan
+    from segtools.select.cost_estimate import CostEstimate, Rates, plan
     from segtools.select.discover import listing, query
     from segtools.select.engines.bigquery import BigQueryEngine
     from segtools.select.engines.duckdb import LocalEngine
@@ -27,7 +27,7 @@ _MODULES = {
     "CohortSpec": "cohort_spec",
     "Library": "sql.library",
     "LocalEngine": "engines.duckdb",
-    "Plan": "cost_estimate",
+    "CostEstimate": "cost_estimate",
     "Rates": "cost_estimate",
     "Selection": "selection",
     "Sources": "engines.sources",
@@ -50,9 +50,9 @@ _MODULES = {
 __all__ = [
     "BigQueryEngine",
     "CohortSpec",
+    "CostEstimate",
     "Library",
     "LocalEngine",
-    "Plan",
     "Rates",
     "Selection",
     "Sources",

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from segtools.select.filters import (
-    Code,
+    CohortCode,
     ConceptOrName,
     ImageFilters,
     ManyOf,
@@ -66,7 +66,7 @@ class Output(Model):
     )
 
 
-class Source(Model):
+class TableSource(Model):
     """Which tables are asked."""
 
     index: ManyOf[Name] = Field((), description="Folders made by `idcseg index`, relative to this file.")
@@ -158,7 +158,7 @@ class CohortSpec(SeriesFilters, SegmentFilters):
         description="Parts and shares, as `{train: 0.8, test: 0.2}`; a patient is in one part.",
     )
     output: Output = Field(default_factory=Output)
-    source: Source = Source()
+    source: TableSource = TableSource()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -167,7 +167,7 @@ class CohortSpec(SeriesFilters, SegmentFilters):
             covered = isinstance(wanted, tuple) and set(wanted) <= set(unwanted or ())
             if wanted and (covered or wanted == unwanted):
                 raise ValueError(f"{key}: everything asked for is also excluded: {_shown(wanted)}")
-        sides = {item.laterality for item in self.structures if isinstance(item, Code)}
+        sides = {item.laterality for item in self.structures if isinstance(item, CohortCode)}
         if self.laterality and sides and None not in sides and sides.isdisjoint(self.laterality):
             raise ValueError(
                 f"laterality {list(self.laterality)} contradicts the side of every code in structures"

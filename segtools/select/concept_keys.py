@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from segtools.errors import SelectError
-from segtools.select.filters import Code, code_of
+from segtools.select.filters import CohortCode, code_of
 from segtools.select.sql.library import Library
 from segtools.terminology.concepts import Concept
 from segtools.terminology.laterality import SIDES
@@ -100,7 +100,7 @@ class Concepts:
             spelled.setdefault(_group(concept), set()).add(concept)
         return spelled
 
-    def keys(self, filter_name: str, wanted: Code | str) -> Keys:
+    def keys(self, filter_name: str, wanted: CohortCode | str) -> Keys:
         """What a name or code of the filter `filter_name` stands for.
 
         Raises
@@ -109,7 +109,7 @@ class Concepts:
             ``unknown-structure``, with near matches.
         """
         known = self.meanings[PREFIXES[filter_name]]
-        if isinstance(wanted, Code):
+        if isinstance(wanted, CohortCode):
             keys = code_keys(wanted)
             if not any(key.partition("/")[0] in known for key in keys.codes):
                 raise self.unknown(filter_name, str(wanted), wanted.value)
@@ -122,7 +122,7 @@ class Concepts:
             return Keys(codes=codes)
         raise self.unknown(filter_name, wanted, wanted)
 
-    def concept_keys(self, wanted: Code | str) -> list[str]:
+    def concept_keys(self, wanted: CohortCode | str) -> list[str]:
         """The ``concept_key`` that a structure's name or code stands for; errors as `keys`."""
         found = self.keys("structures", wanted)
         if found.concepts:
@@ -231,7 +231,7 @@ class Concepts:
         )
 
 
-def code_keys(code: Code) -> Keys:
+def code_keys(code: CohortCode) -> Keys:
     """Keys of a code and its equivalents, with the side where one is asked for."""
     side = f"/{code.laterality}" if code.laterality else ""
     return Keys(codes=tuple(f"{key}{side}" for key in equivalent_codes(code.scheme, code.value)))

@@ -50,7 +50,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CostEstimate:
     """The numbers of a selection.
 
     Attributes
@@ -99,7 +99,7 @@ class Plan:
         return dataclasses.asdict(self) | {"warnings": list(self.warnings)}
 
 
-def plan(selection: Selection, spec: CohortSpec, rates: Rates | None = None) -> Plan:
+def plan(selection: Selection, spec: CohortSpec, rates: Rates | None = None) -> CostEstimate:
     """The plan of a selection.
 
     Parameters
@@ -126,7 +126,7 @@ def plan(selection: Selection, spec: CohortSpec, rates: Rates | None = None) -> 
     licenses = _counts(series, "license")
     query_bytes = int(selection.provenance.get("bytes_processed", 0))
     price = float(selection.provenance.get("price_usd_per_tib", 0.0))
-    return Plan(
+    return CostEstimate(
         cohort=spec.name,
         engine=selection.engine,
         idc_version=selection.idc_version,

@@ -30,7 +30,7 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
-class Code(Model):
+class CohortCode(Model):
     """A coded concept, in short `"SCT:10200004"` or, with a side, `"SCT:64033007/left"`."""
 
     scheme: str = Field(pattern=f"^{_SCHEME}$", description="Coding Scheme Designator (0008,0102).")
@@ -46,12 +46,12 @@ class Code(Model):
         return f"{self.key}/{self.laterality}" if self.laterality else self.key
 
 
-def code_of(text: str) -> Code | None:
+def code_of(text: str) -> CohortCode | None:
     """The code that a text as ``SCT:64033007/left`` is; None for any other."""
     found = _SHORT_CODE.match(text)
     if found is None:
         return None
-    return Code.model_validate({"scheme": found[1], "value": found[2], "laterality": found[3]})
+    return CohortCode.model_validate({"scheme": found[1], "value": found[2], "laterality": found[3]})
 
 
 def _concept(value: Any) -> Any:
@@ -83,7 +83,7 @@ def _several(value: Any) -> Any:
 
 Name = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=256)]
 Uid = Annotated[str, BeforeValidator(_text), Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
-ConceptOrName = Annotated[Code | Name, BeforeValidator(_concept)]
+ConceptOrName = Annotated[CohortCode | Name, BeforeValidator(_concept)]
 
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from segtools.select.cohort_spec import CohortSpec, StructuresAll
 from segtools.select.concept_keys import PREFIXES, Concepts, Keys, code_keys, require_segments
 from segtools.select.engines.base import Result, check_columns
 from segtools.select.engines.sources import Sources
-from segtools.select.filters import CONCEPTS, OF_SERIES_INDEX, Code, filters
+from segtools.select.filters import CONCEPTS, OF_SERIES_INDEX, CohortCode, filters
 from segtools.select.known_names import KnownNames, given_filters, plain_value
 from segtools.select.split import with_split
 from segtools.select.sql.library import Library, Query, load_query
@@ -26,7 +26,7 @@ from segtools.select.sql.statement import CHOSEN
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from segtools.select.engines.base import Engine, Facts, Session
+    from segtools.select.engines.base import Engine, Session, SessionInfo
 
 _QUERY_PREFIX = "query_"
 
@@ -267,7 +267,7 @@ class _Run:
                 key=f"images.{geometry[0]}",
             )
 
-    def check_missing(self, facts: Facts) -> None:
+    def check_missing(self, facts: SessionInfo) -> None:
         missing = facts.missing.get("segmentations", frozenset())
         needed = {name: made.needs for name, made in filters("segments").items() if made.needs}
         for name, column in needed.items():
@@ -294,7 +294,7 @@ class _Run:
         for name, items in wanted.items():
             found = [
                 code_keys(item)
-                if concepts is None and isinstance(item, Code)
+                if concepts is None and isinstance(item, CohortCode)
                 else _keys(concepts, name, item)
                 for item in items
             ]
@@ -394,7 +394,7 @@ class _Run:
         for name, prefix in PREFIXES.items():
             found = _segment_keys(segments, prefix)
             for item in getattr(self.spec, name):
-                if not isinstance(item, Code) or not found.isdisjoint(code_keys(item).codes):
+                if not isinstance(item, CohortCode) or not found.isdisjoint(code_keys(item).codes):
                     continue
                 concepts = concepts or Concepts.read(session, self.library)
                 concepts.keys(name, item)
@@ -416,7 +416,7 @@ class _Run:
         text = ", ".join(given) if given else "none"
         return SelectError("no-match", f"No segmentation series passes all filters ({text}).", filters=given)
 
-    def provenance(self, facts: Facts) -> dict[str, Any]:
+    def provenance(self, facts: SessionInfo) -> dict[str, Any]:
         queries = {name: result.provenance() for name, result in self.results.items()}
         if self.spec.query is not None:
             queries[CHOSEN] = {"sql_sha256": self.library[CHOSEN].sha256}
@@ -438,7 +438,7 @@ class _Run:
         }
 
 
-def _keys(concepts: Concepts | None, name: str, item: Code | str) -> Keys:
+def _keys(concepts: Concepts | None, name: str, item: CohortCode | str) -> Keys:
     assert concepts is not None  # noqa: S101 - read wherever a name is given
     return concepts.keys(name, item)
 

@@ -29,7 +29,7 @@ def load(path: str):
 def random_paint(rng):
     """Frames at any bit, in any order, of any overlap; in memory or in a file."""
     from segtools.decode.dicom.mmap import map_file
-    from segtools.decode.labelmap.plan import Plan
+    from segtools.decode.labelmap.plan import PaintPlan
     from segtools.decode.pixels.frames import ArrayFrames, PackedFrames
 
     shape = tuple(int(v) for v in (rng.integers(1, 7), rng.integers(1, 40), rng.integers(1, 40)))
@@ -51,7 +51,7 @@ def random_paint(rng):
     values = (rng.random(int(starts.max()) + pixels) < rng.choice([0.0, 0.01, 0.1, 0.6, 1.0])).astype(
         np.uint8
     )
-    plan = Plan(
+    plan = PaintPlan(
         shape,
         order,
         slices[order],

@@ -12,7 +12,7 @@ import pytest
 from segtools.decode import components, shapes
 from segtools.decode.labelmap import canvas
 from segtools.decode.labelmap.masks import stack_masks
-from segtools.decode.labelmap.plan import Plan
+from segtools.decode.labelmap.plan import PaintPlan
 from segtools.decode.measure import measure
 from segtools.decode.pixels.frames import PackedFrames
 from segtools.decode.shapes import measure_labels
@@ -36,7 +36,7 @@ def calls(run) -> int:
     return count
 
 
-def discs(count: int, size: int, slices: int) -> tuple[PackedFrames, Plan]:
+def discs(count: int, size: int, slices: int) -> tuple[PackedFrames, PaintPlan]:
     """`count` segments, each a disc somewhere of its own on every slice."""
     pixels = np.zeros((count * slices, size, size), bool)
     for at in range(count):
@@ -63,7 +63,7 @@ def test_frames_in_any_order_take_the_same_chunks():
     bits, offsets = frames.packed_bits
     mixed = PackedFrames(bits, offsets[order], frames.shape)
     back = np.argsort(order)
-    shuffled = Plan(plan.shape, back[plan.frame], plan.slice, plan.segment, plan.dtype, plan.max_bytes)
+    shuffled = PaintPlan(plan.shape, back[plan.frame], plan.slice, plan.segment, plan.dtype, plan.max_bytes)
     usual = calls(lambda: canvas.paint_masks(frames, plan))
     apart = calls(lambda: canvas.paint_masks(mixed, shuffled))
     assert apart < usual + 6 * 400

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from segtools.decode import read
-from segtools.decode.verify import Agreement, count_voxels, verify
+from segtools.decode.verify import Verification, count_voxels, verify
 from segtools.errors import CorruptSegError, SegError, UnsupportedSegError
 from tests.factories import seg as S
 from tests.factories.case import labelled, masks
@@ -72,7 +72,7 @@ def test_some_segments_are_compared_alone():
     data = SegFactory.of_masks(of).build()
     first = min(of)
     agreement = verify(data, read(data, segments=[first]), segments=[first])
-    assert agreement == Agreement(int(of[first].sum()), 1)
+    assert agreement == Verification(int(of[first].sum()), 1)
     with pytest.raises(CorruptSegError, match="other voxel counts"):
         verify(data, read(data, segments=[first]))
 

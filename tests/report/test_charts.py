@@ -9,11 +9,11 @@ from segtools.report.charts import (
     volume_axis,
     volume_strip,
 )
-from segtools.report.summary import Structure
+from segtools.report.summary import StructureSummary
 
 
 def structure(*volume_ml, color_hex="#DD8265"):
-    return Structure("liver", 9, 9, 9, 0, volume_ml or None, color_hex)
+    return StructureSummary("liver", 9, 9, 9, 0, volume_ml or None, color_hex)
 
 
 def test_a_scale_covers_whole_decades():

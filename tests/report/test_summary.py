@@ -8,7 +8,7 @@ import pytest
 
 from segtools.errors import DatasetError
 from segtools.report import summary
-from segtools.report.summary import Structure, summarize
+from segtools.report.summary import StructureSummary, summarize
 from tests.report.rows import finding_row, segment_row, series_row, write_dataset
 
 
@@ -81,7 +81,7 @@ def test_nothing_measured_is_none_not_zero(dataset):
     row = series_row()
     segment = segment_row(row, volume_ml=None, voxel_count=None)
     (liver,) = summarize(dataset(series=[row], segments=[segment])).structures
-    assert liver == Structure("liver", 1, 1, 0, 0, None, "#DD8265")
+    assert liver == StructureSummary("liver", 1, 1, 0, 0, None, "#DD8265")
 
 
 def test_failures_are_grouped_by_code_with_a_few_examples(dataset):

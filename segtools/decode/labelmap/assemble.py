@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segtools.decode.labelmap.masks import stack_masks
-from segtools.decode.labelmap.plan import Plan
+from segtools.decode.labelmap.plan import PaintPlan
 from segtools.decode.labelmap.stored_values import stack_fractions, stack_labels, stored_values
 from segtools.decode.volume import Segment, SegVolume
 from segtools.errors import CorruptSegError, UnsupportedSegError
@@ -72,7 +72,7 @@ def decode_voxels(
     order = np.flatnonzero(there)
     order = order[np.argsort(table.segment[order], kind="stable")]
     highest = int(table.segment.max(initial=0))
-    plan = Plan(
+    plan = PaintPlan(
         placement.grid.shape,
         frames[order],
         placement.slice_of_frame[order],
@@ -92,7 +92,7 @@ def decode_voxels(
 def _mask_volume(
     instance: Instance,
     segments: tuple[Segment, ...],
-    plan: Plan,
+    plan: PaintPlan,
     placement: Placement,
     findings: list[Finding],
 ) -> SegVolume:
@@ -124,7 +124,7 @@ def _label_map(
     probe = instance.frames.frame(int(frames[0]))
     dtype = _UINT8 if probe.dtype.itemsize == 1 else _UINT16
     where = placement.slice_of_frame[there]
-    plan = Plan(placement.grid.shape, frames, where, np.zeros(len(frames), np.int64), dtype, max_bytes)
+    plan = PaintPlan(placement.grid.shape, frames, where, np.zeros(len(frames), np.int64), dtype, max_bytes)
     padding = instance.structure.integer(_PADDING)
     background = padding if padding is not None and 0 < padding < 1 << (8 * dtype.itemsize) else 0
     labels = stack_labels(instance.frames, plan, background)
@@ -170,7 +170,7 @@ def _label_map(
     )
 
 
-def _fractions(instance: Instance, plan: Plan, clip: bool) -> tuple[int, list[Finding]] | Finding:
+def _fractions(instance: Instance, plan: PaintPlan, clip: bool) -> tuple[int, list[Finding]] | Finding:
     """Tell what the stored values are: fractions (maximum to clip at, findings), or a mask (the finding).
 
     Raises
@@ -233,7 +233,7 @@ def _is_bit_field(instance: Instance) -> bool:
 def _fraction_volume(
     instance: Instance,
     segments: tuple[Segment, ...],
-    plan: Plan,
+    plan: PaintPlan,
     placement: Placement,
     values: tuple[int, list[Finding]],
     findings: list[Finding],
@@ -241,7 +241,7 @@ def _fraction_volume(
     maximum, more = values
     repeated = [number for number, _, where in plan.runs() if len(np.unique(where)) < len(where)]
     sixteen = len(plan.frame) and instance.frames.frame(int(plan.frame[0])).dtype.itemsize == 2
-    typed = Plan(
+    typed = PaintPlan(
         plan.shape, plan.frame, plan.slice, plan.segment, _UINT16 if sixteen else _UINT8, plan.max_bytes
     )
     fractions = stack_fractions(instance.frames, typed, maximum if more else None)
@@ -262,7 +262,7 @@ def _fraction_volume(
     )
 
 
-def _slices(plan: Plan, where: Ints) -> npt.NDArray[np.bool_]:
+def _slices(plan: PaintPlan, where: Ints) -> npt.NDArray[np.bool_]:
     flags = np.zeros(plan.shape[0], np.bool_)
     flags[where] = True
     return flags

@@ -17,7 +17,7 @@ from segtools.decode.labelmap.strokes import Stroke, strokes_of
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segtools.decode.labelmap.plan import Labels, Plan
+    from segtools.decode.labelmap.plan import Labels, PaintPlan
     from segtools.decode.pixels.frames import Frames
 
     Words = npt.NDArray[np.uint64]
@@ -39,7 +39,7 @@ _REMEMBERED = 8
 """Clashes of a segment that are tried first in the next layer."""
 
 
-def paint_masks(frames: Frames, plan: Plan) -> Layers:
+def paint_masks(frames: Frames, plan: PaintPlan) -> Layers:
     """Label maps from one mask per segment and slice; parameters and errors as in `stack_masks`."""
     result = Layers()
     canvas = _Canvas(plan)
@@ -57,7 +57,7 @@ def paint_masks(frames: Frames, plan: Plan) -> Layers:
 class _Canvas:
     """Layers, painted one segment at a time."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: PaintPlan) -> None:
         self.plan = plan
         self.layers: list[Labels] = []
         self._words: list[list[Words]] = []

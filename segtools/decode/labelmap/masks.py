@@ -15,17 +15,17 @@ from segtools.decode.labelmap.native_masks import paint_masks_natively
 from segtools.decode.labelmap.repeats import without_repeats
 
 if TYPE_CHECKING:
-    from segtools.decode.labelmap.plan import Layers, Plan
+    from segtools.decode.labelmap.plan import Layers, PaintPlan
     from segtools.decode.pixels.frames import Frames
 
 
-def stack_masks(frames: Frames, plan: Plan) -> Layers:
+def stack_masks(frames: Frames, plan: PaintPlan) -> Layers:
     """Label maps from one mask per frame; every stored value but 0 is set.
 
     Parameters
     ----------
     frames : Frames
-    plan : Plan
+    plan : PaintPlan
 
     Raises
     ------

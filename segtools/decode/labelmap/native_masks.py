@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.labelmap.plan import Labels, Plan
+    from segtools.decode.labelmap.plan import Labels, PaintPlan
     from segtools.decode.pixels.frames import Frames
 
     Ints = npt.NDArray[np.int64]
@@ -25,7 +25,7 @@ _ROOM_BYTES = 1 << 18
 _NO_LAYER, _NOTHING_SET, _FILE_SHORTENED = -1, -2, -3  # segtools/native/core.h
 
 
-def paint_masks_natively(core: ModuleType, frames: Frames, plan: Plan) -> Layers:
+def paint_masks_natively(core: ModuleType, frames: Frames, plan: PaintPlan) -> Layers:
     """Label maps from one mask per segment and slice; parameters and errors as in `stack_masks`."""
     result = Layers()
     canvas = _Canvas(core, plan, result.arrays)
@@ -75,7 +75,7 @@ class _Values:
 class _Canvas:
     """Layers, painted one segment at a time."""
 
-    def __init__(self, core: ModuleType, plan: Plan, layers: list[Labels]) -> None:
+    def __init__(self, core: ModuleType, plan: PaintPlan, layers: list[Labels]) -> None:
         self._core, self._plan, self._layers = core, plan, layers
         self._flat = [add_layer(layers, plan)]
         self._room = np.empty(_ROOM_BYTES + 16, np.uint8)

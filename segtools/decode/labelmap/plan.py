@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PaintPlan:
     """Which frame goes where.
 
     Attributes
@@ -75,7 +75,7 @@ class Layers:
     empty: list[int] = field(default_factory=list)
     repeated: list[int] = field(default_factory=list)
 
-    def filled(self, plan: Plan) -> list[npt.NDArray[np.bool_]]:
+    def filled(self, plan: PaintPlan) -> list[npt.NDArray[np.bool_]]:
         """(k,) bool of each layer: slices with a frame of one of its segments."""
         flags = [np.zeros(plan.shape[0], np.bool_) for _ in self.arrays]
         for number, _, where in plan.runs():
@@ -97,7 +97,7 @@ def check_memory(need: int, max_bytes: int, what: str) -> None:
         )
 
 
-def add_layer(layers: list[Labels], plan: Plan) -> Labels:
+def add_layer(layers: list[Labels], plan: PaintPlan) -> Labels:
     """Append one empty layer more; its memory, flat, with whole groups of eight voxels and one more.
 
     Raises

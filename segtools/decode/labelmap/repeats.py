@@ -12,11 +12,11 @@ from segtools.errors import CorruptSegError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segtools.decode.labelmap.plan import Plan
+    from segtools.decode.labelmap.plan import PaintPlan
     from segtools.decode.pixels.frames import Frames
 
 
-def without_repeats(frames: Frames, plan: Plan) -> tuple[Plan, list[int]]:
+def without_repeats(frames: Frames, plan: PaintPlan) -> tuple[PaintPlan, list[int]]:
     """`plan` with the first frame of each segment in each slice; segments that had several.
 
     Raises

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.labelmap.plan import Plan
+    from segtools.decode.labelmap.plan import PaintPlan
     from segtools.decode.pixels.frames import Frames
 
     Stored = npt.NDArray[np.uint8 | np.uint16]
@@ -40,7 +40,7 @@ class LabelMap:
     repeated: int
 
 
-def stack_labels(frames: Frames, plan: Plan, background: int) -> LabelMap:
+def stack_labels(frames: Frames, plan: PaintPlan, background: int) -> LabelMap:
     """Frames of a LABELMAP in their slices; slices without a frame are background.
 
     Frames at one position are united where they are equal, or share neither a label nor a voxel.
@@ -100,13 +100,13 @@ def stored_values(frames: Frames, numbers: Iterable[int], dtype: np.dtype[np.uin
     return [int(value) for value in np.flatnonzero(seen.flags)]
 
 
-def stack_fractions(frames: Frames, plan: Plan, maximum: int | None) -> dict[int, Stored]:
+def stack_fractions(frames: Frames, plan: PaintPlan, maximum: int | None) -> dict[int, Stored]:
     """SegmentNumber to its stored values.
 
     Parameters
     ----------
     frames : Frames
-    plan : Plan
+    plan : PaintPlan
     maximum : int or None
         Values above are cut to it; None leaves them.
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.decode.labelmap.plan import Plan
+    from segtools.decode.labelmap.plan import PaintPlan
     from segtools.decode.pixels.frames import Frames
 
     Ints = npt.NDArray[np.int64]
@@ -60,7 +60,7 @@ class Stroke(NamedTuple):
 class ByteStrokes:
     """Strokes of frames with a value per voxel, of any encoding; every value but 0 is set."""
 
-    def __init__(self, frames: Frames, plan: Plan) -> None:
+    def __init__(self, frames: Frames, plan: PaintPlan) -> None:
         self._frames = frames
         self._pixels = plan.shape[1] * plan.shape[2]
         self._room = np.zeros(-(-(7 + self._pixels) // 8) * 8, np.uint8)
@@ -93,7 +93,7 @@ class ByteStrokes:
 class PackedStrokes:
     """Strokes of packed frames, a chunk of them at a time, wherever they lie in the file."""
 
-    def __init__(self, bits: Octets, offsets: Ints, plan: Plan) -> None:
+    def __init__(self, bits: Octets, offsets: Ints, plan: PaintPlan) -> None:
         self._offsets = offsets
         self._pixels = plan.shape[1] * plan.shape[2]
         self._reader = Reader(bits)
@@ -199,7 +199,7 @@ def _low_bits(count: Ints) -> Words:
     return np.where(kept == 64, np.uint64(_ALL), low).astype(_WORD)
 
 
-def strokes_of(frames: Frames, plan: Plan) -> PackedStrokes | ByteStrokes:
+def strokes_of(frames: Frames, plan: PaintPlan) -> PackedStrokes | ByteStrokes:
     """Reader for the frames' encoding."""
     if frames.packed_bits is not None:
         return PackedStrokes(*frames.packed_bits, plan)

@@ -24,7 +24,7 @@ def unreadable(why: str) -> CorruptSegError:
     return CorruptSegError("verify-unreadable", f"The second reading cannot follow the file: {why}.")
 
 
-class Element(NamedTuple):
+class SecondElement(NamedTuple):
     """One element: its value is ``data[start:end]``; `undefined` if its length was.
 
     `explicit` tells how items in it are read: None is as their own bytes say.
@@ -62,7 +62,7 @@ class Elements:
 
     def walk(
         self, start: int, end: int, *, explicit: bool | None = None, delimited: bool = False, depth: int = 0
-    ) -> Iterator[Element]:
+    ) -> Iterator[SecondElement]:
         """Elements from `start` up to `end`, or where `delimited` to the first delimiter.
 
         Raises
@@ -89,12 +89,12 @@ class Elements:
     def _tag(self, start: int) -> int:
         return self.number(start, 2) << 16 | self.number(start + 2, 2)
 
-    def _element(self, start: int, end: int, explicit: bool, depth: int) -> Element:
+    def _element(self, start: int, end: int, explicit: bool, depth: int) -> SecondElement:
         tag, vr = self._tag(start), self.data[start + 4 : start + 6]
         inner: bool | None = explicit
         if tag >> 16 == 0xFFFE:
             vr, value, length = b"", start + 8, self.number(start + 4, 4)
-            return Element(tag, vr, value, value, length == UNDEFINED, inner)
+            return SecondElement(tag, vr, value, value, length == UNDEFINED, inner)
         value, length = start + 8, self.number(start + 4, 4)
         fits = length == UNDEFINED or value + length <= end
         if (explicit and vr.isalpha()) or (not explicit and not fits and vr in _SHORT | _LONG):
@@ -109,12 +109,12 @@ class Elements:
         else:
             vr = b""
         if length == UNDEFINED:
-            return Element(tag, vr, value, self._end_of_items(value, end, inner, depth), True, inner)
+            return SecondElement(tag, vr, value, self._end_of_items(value, end, inner, depth), True, inner)
         if value + length > end:
             raise unreadable(f"element ({tag >> 16:04X},{tag & 0xFFFF:04X}) ends behind what it is in")
-        return Element(tag, vr, value, value + length, False, inner)
+        return SecondElement(tag, vr, value, value + length, False, inner)
 
-    def items(self, element: Element, depth: int = 0) -> Iterator[tuple[int, int, bool | None]]:
+    def items(self, element: SecondElement, depth: int = 0) -> Iterator[tuple[int, int, bool | None]]:
         """Start, end and VR rule of each item of a sequence."""
         for start, end, _ in self._items(element.start, element.end, element.explicit, depth):
             yield start, end, element.explicit

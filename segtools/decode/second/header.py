@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from segtools.decode.second.elements import Element, Elements, unreadable
+from segtools.decode.second.elements import Elements, SecondElement, unreadable
 from segtools.errors import CorruptSegError
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -35,7 +35,7 @@ _PIXELS, _OFFSETS = 0x7FE00010, 0x7FE00001
 
 
 @dataclass
-class Frame:
+class SecondFrame:
     """Segment and position of a frame; None where nothing says so."""
 
     segment: int | None = None
@@ -43,7 +43,7 @@ class Frame:
 
 
 @dataclass
-class Header:
+class SecondHeader:
     """A file's description and its PixelData.
 
     Attributes
@@ -55,9 +55,9 @@ class Header:
         PixelPaddingValue.
     stated_frames : int
         NumberOfFrames; 0 where there is no such number.
-    frames : list of Frame
+    frames : list of SecondFrame
         Of PerFrameFunctionalGroupsSequence.
-    shared : Frame
+    shared : SecondFrame
     segments : list of int
         SegmentNumbers, in file order.
     pixels : memoryview or None
@@ -79,8 +79,8 @@ class Header:
     bits: int = 0
     padding: int | None = None
     stated_frames: int = 0
-    frames: list[Frame] = field(default_factory=list)
-    shared: Frame = field(default_factory=Frame)
+    frames: list[SecondFrame] = field(default_factory=list)
+    shared: SecondFrame = field(default_factory=SecondFrame)
     segments: list[int] = field(default_factory=list)
     pixels: memoryview | None = None
     encapsulated: bool = False
@@ -89,7 +89,7 @@ class Header:
     offsets: bytes = b""
 
 
-def read_header(data: bytes) -> Header:
+def read_header(data: bytes) -> SecondHeader:
     """Read the header of a file.
 
     Raises
@@ -97,7 +97,7 @@ def read_header(data: bytes) -> Header:
     CorruptSegError
         ``verify-unreadable``, ``inflate-limit``.
     """
-    header, start = Header(), 132 if data[128:132] == b"DICM" else 0
+    header, start = SecondHeader(), 132 if data[128:132] == b"DICM" else 0
     meta = Elements(data)
     if data[start : start + 2] == b"\x02\x00":
         start = _read_meta(meta, start, header)
@@ -123,7 +123,7 @@ def read_header(data: bytes) -> Header:
     return header
 
 
-def _read_meta(meta: Elements, start: int, header: Header) -> int:
+def _read_meta(meta: Elements, start: int, header: SecondHeader) -> int:
     while meta.data[start : start + 2] == b"\x02\x00":  # what follows may be of the other byte order
         element = next(meta.walk(start, len(meta.data)), None)
         if element is None:
@@ -156,7 +156,7 @@ def _inflated(data: bytes) -> bytes:
 
 def _accounted(start: bytes) -> int:
     """Bytes of PixelData, after the part of a header that is there."""
-    header, elements = Header(), Elements(start)
+    header, elements = SecondHeader(), Elements(start)
     with suppress(CorruptSegError):  # it is cut off somewhere
         for element in elements.walk(0, len(start)):
             if element.tag in _KEPT:
@@ -164,7 +164,7 @@ def _accounted(start: bytes) -> int:
     return header.rows * header.columns * header.stated_frames * max(header.bits, 8) // 8
 
 
-def _take(body: Elements, element: Element, header: Header) -> None:
+def _take(body: Elements, element: SecondElement, header: SecondHeader) -> None:
     name = _KEPT.get(element.tag)
     if name in _TEXT:
         setattr(header, str(name), _text(body, element))
@@ -175,7 +175,7 @@ def _take(body: Elements, element: Element, header: Header) -> None:
             number = next((_number(body, each) for each in item if each.tag == _SEGMENT_NUMBER), None)
             header.segments.append(number or len(header.segments) + 1)
     elif element.tag == _SHARED:
-        header.shared = next((_frame(body, item) for item in _items(body, element)), Frame())
+        header.shared = next((_frame(body, item) for item in _items(body, element)), SecondFrame())
     elif element.tag == _PER_FRAME:
         header.frames = [_frame(body, item) for item in _items(body, element)]
     elif element.tag == _OFFSETS:
@@ -192,12 +192,12 @@ def _take(body: Elements, element: Element, header: Header) -> None:
         header.swapped = not header.little and element.vr == b"OW"
 
 
-def _items(body: Elements, sequence: Element) -> list[list[Element]]:
+def _items(body: Elements, sequence: SecondElement) -> list[list[SecondElement]]:
     return [list(body.walk(start, end, explicit=explicit)) for start, end, explicit in body.items(sequence)]
 
 
-def _frame(body: Elements, groups: list[Element]) -> Frame:
-    frame = Frame()
+def _frame(body: Elements, groups: list[SecondElement]) -> SecondFrame:
+    frame = SecondFrame()
     for group in groups:
         if group.tag in (_PLACE, _NAMED):
             for element in (_items(body, group) or [[]])[0]:
@@ -208,11 +208,11 @@ def _frame(body: Elements, groups: list[Element]) -> Frame:
     return frame
 
 
-def _text(body: Elements, element: Element) -> str:
+def _text(body: Elements, element: SecondElement) -> str:
     return body.data[element.start : element.end].decode("latin-1").strip(" \0")
 
 
-def _number(body: Elements, element: Element) -> int | None:
+def _number(body: Elements, element: SecondElement) -> int | None:
     """First value of a US, SS or IS."""
     if element.vr == b"IS" or element.tag == 0x00280008:
         text = _text(body, element).split("\\")[0].strip(" \0")
@@ -220,7 +220,7 @@ def _number(body: Elements, element: Element) -> int | None:
     return body.number(element.start, 2) if element.end - element.start >= 2 else None
 
 
-def _position(body: Elements, element: Element) -> tuple[float, float, float] | None:
+def _position(body: Elements, element: SecondElement) -> tuple[float, float, float] | None:
     try:
         x, y, z = (float(part.strip(" \0")) for part in _text(body, element).split("\\"))
     except ValueError:

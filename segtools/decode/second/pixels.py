@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from segtools.decode.pixels.codecs import codec_of
 from segtools.decode.second.elements import unreadable
-from segtools.decode.second.header import Header
+from segtools.decode.second.header import SecondHeader
 from segtools.errors import UnsupportedSegError
 
 Values = npt.NDArray[Any]
@@ -20,7 +20,7 @@ _JPEG_END = b"\xff\xd9"
 _STARTS = b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
 
 
-def frame_count(header: Header) -> int:
+def frame_count(header: SecondHeader) -> int:
     """Frames that two of three witnesses agree on: stated, described, held by PixelData.
 
     Raises
@@ -45,7 +45,7 @@ def frame_count(header: Header) -> int:
     return count
 
 
-def _holds(header: Header, count: int, held: int) -> bool:
+def _holds(header: SecondHeader, count: int, held: int) -> bool:
     """Whether PixelData has the length of `count` frames."""
     if header.encapsulated:
         return held == count
@@ -54,12 +54,12 @@ def _holds(header: Header, count: int, held: int) -> bool:
     return any(there in (size, size + size % 2) for size in sizes)
 
 
-def frames_of(header: Header, count: int, numbers: list[int]) -> Iterator[Values]:
+def frames_of(header: SecondHeader, count: int, numbers: list[int]) -> Iterator[Values]:
     """Flat stored values of each frame.
 
     Parameters
     ----------
-    header : Header
+    header : SecondHeader
     count : int
     numbers : list of int
         Segment of each frame; tells how an old writer padded.
@@ -81,7 +81,7 @@ def frames_of(header: Header, count: int, numbers: list[int]) -> Iterator[Values
         yield from _native(header, count, numbers)
 
 
-def _native(header: Header, count: int, numbers: list[int]) -> Iterator[Values]:
+def _native(header: SecondHeader, count: int, numbers: list[int]) -> Iterator[Values]:
     pixels, data = header.rows * header.columns, np.frombuffer(header.pixels or b"", np.uint8)
     if header.swapped and header.bits < 16:
         data = np.append(data, np.zeros(len(data) % 2, np.uint8)).reshape(-1, 2)[:, ::-1].ravel()
@@ -100,7 +100,9 @@ def _native(header: Header, count: int, numbers: list[int]) -> Iterator[Values]:
             yield np.unpackbits(data[start // 8 : -(-end // 8)], bitorder="little")[start % 8 :][:pixels]
 
 
-def _bit_offsets(header: Header, data: npt.NDArray[np.uint8], pixels: int, numbers: list[int]) -> list[int]:
+def _bit_offsets(
+    header: SecondHeader, data: npt.NDArray[np.uint8], pixels: int, numbers: list[int]
+) -> list[int]:
     """Where each frame of packed bits starts: without gaps, or on a byte per frame or per segment."""
     count = len(numbers)
     stride = -(-pixels // 8) * 8
@@ -127,7 +129,7 @@ def _bit_offsets(header: Header, data: npt.NDArray[np.uint8], pixels: int, numbe
     return fitting[0] if len(fitting) > 1 or packed in fitting else packed
 
 
-def _encapsulated(header: Header, count: int) -> Iterator[Values]:
+def _encapsulated(header: SecondHeader, count: int) -> Iterator[Values]:
     table, fragments = _fragments(header)
     codec = codec_of(_syntax_of(header, fragments, count) if header.syntax in _NATIVE else header.syntax)
     if codec.second is None:
@@ -143,7 +145,7 @@ def _encapsulated(header: Header, count: int) -> Iterator[Values]:
         yield codec.second(b"".join(fragments[begin:end]), header.rows, header.columns, header.bits)
 
 
-def _fragments(header: Header) -> tuple[bytes, list[memoryview]]:
+def _fragments(header: SecondHeader) -> tuple[bytes, list[memoryview]]:
     """Value of the offset table, and of each fragment behind it (PS3.5 A.4)."""
     found, position, value = [], 0, header.pixels or memoryview(b"")
     while bytes(value[position : position + 4]) == b"\xfe\xff\x00\xe0":  # an item of fe ff 00 e0 | length
@@ -155,7 +157,7 @@ def _fragments(header: Header) -> tuple[bytes, list[memoryview]]:
     return (bytes(found[0]), found[1:]) if found else (b"", [])
 
 
-def _syntax_of(header: Header, fragments: list[memoryview], count: int) -> str:
+def _syntax_of(header: SecondHeader, fragments: list[memoryview], count: int) -> str:
     """Transfer syntax that fragments look like, where the header names one without fragments."""
     head = bytes(fragments[0][:64]) if fragments else b""
     if head.startswith(_STARTS[1:]):
@@ -170,7 +172,7 @@ def _syntax_of(header: Header, fragments: list[memoryview], count: int) -> str:
     raise unreadable("its fragments are of no known codec")
 
 
-def _frame_bounds(header: Header, table: bytes, fragments: list[memoryview], count: int) -> list[int]:
+def _frame_bounds(header: SecondHeader, table: bytes, fragments: list[memoryview], count: int) -> list[int]:
     """First fragment of each frame, and one behind the last."""
     if len(fragments) == count:
         return list(range(count + 1))

@@ -15,7 +15,7 @@ from segtools.finding import Finding
 from segtools.terminology.concepts import Concept
 
 if TYPE_CHECKING:
-    from segtools.encode.header.headers import Header
+    from segtools.encode.header.headers import SourceHeader
 
 
 class _Rule(NamedTuple):
@@ -80,7 +80,7 @@ class Attributes(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def take_over(header: Header) -> Attributes:
+def take_over(header: SourceHeader) -> Attributes:
     """Take over the attributes of `RULES` from an image's header."""
     values: dict[str, str | tuple[str, ...]] = {}
     findings: list[Finding] = []
@@ -104,12 +104,14 @@ def take_over(header: Header) -> Attributes:
     return Attributes(values, codes, tuple(findings))
 
 
-def required_uid(header: Header, keyword: str, name: str, *, meta: str = "") -> tuple[str, Finding | None]:
+def required_uid(
+    header: SourceHeader, keyword: str, name: str, *, meta: str = ""
+) -> tuple[str, Finding | None]:
     """UID without which no segmentation can be written.
 
     Parameters
     ----------
-    header : Header
+    header : SourceHeader
     keyword : str
     name : str
         Of the image, for the message.
@@ -137,7 +139,7 @@ def required_uid(header: Header, keyword: str, name: str, *, meta: str = "") -> 
     )
 
 
-def _value(header: Header, rule: _Rule, findings: list[Finding]) -> str | tuple[str, ...]:
+def _value(header: SourceHeader, rule: _Rule, findings: list[Finding]) -> str | tuple[str, ...]:
     vr = DICTIONARY[rule.keyword][1]
     text = header.text(rule.keyword)
     if text is None:
@@ -156,7 +158,7 @@ def _value(header: Header, rule: _Rule, findings: list[Finding]) -> str | tuple[
     return tuple(fitted) if rule.several else (fitted[0] if fitted else "")
 
 
-def _code(item: Header) -> Concept | None:
+def _code(item: SourceHeader) -> Concept | None:
     value, scheme = item.text("CodeValue") or "", item.text("CodingSchemeDesignator") or ""
     meaning = fit("LO", item.text("CodeMeaning") or "")[0]
     if (

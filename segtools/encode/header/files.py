@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segtools.encode.header.headers import Header, read_header
-from segtools.encode.header.source import Source, source_of
+from segtools.encode.header.headers import SourceHeader, read_header
+from segtools.encode.header.source import SourceSeries, source_of
 from segtools.errors import MissingError, SegError, UsageError
 from segtools.finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-Named = tuple[str, Header]
+Named = tuple[str, SourceHeader]
 
 _NO_IMAGES = frozenset(
     {"SEG", "SR", "PR", "KO", "REG", "DOC", "RTSTRUCT", "RTPLAN", "RTRECORD", "FID", "RWV", "AU", "ECG"}
@@ -21,7 +21,7 @@ _NO_IMAGES = frozenset(
 """Modalities of objects that describe images and are none."""
 
 
-def read_source(where: Path | str | Iterable[Path | str], *, series_uid: str | None = None) -> Source:
+def read_source(where: Path | str | Iterable[Path | str], *, series_uid: str | None = None) -> SourceSeries:
     """Read one source series from a folder and its sub-folders, or from its files.
 
     Files that are no DICOM images, and localizers among the images, are left aside with a finding.
@@ -81,7 +81,7 @@ def read_series(where: Path | str | Iterable[Path | str]) -> tuple[dict[str, lis
     return found, skipped
 
 
-def one_source(images: Sequence[Named], skipped: int = 0) -> Source:
+def one_source(images: Sequence[Named], skipped: int = 0) -> SourceSeries:
     """Source of one series' images, without localizers where there are others."""
     upright = [
         (name, header) for name, header in images if "LOCALIZER" not in (header.text("ImageType") or "")

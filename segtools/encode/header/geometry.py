@@ -26,7 +26,7 @@ _PERPENDICULAR = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Plane:
+class SourcePlane:
     """One image, or one frame of a multi-frame image.
 
     Attributes
@@ -63,19 +63,19 @@ class Stack:
     ----------
     affine_lps : (4, 4) float64 ndarray, mm
         (i, j, k, 1) to LPS+; slices ascend along the normal.
-    slices : tuple of tuple of Plane
+    slices : tuple of tuple of SourcePlane
         Of each slice its images in order of time; empty where one is missing.
     thickness_mm : float or None
     findings : tuple of Finding
     """
 
     affine_lps: Vector
-    slices: tuple[tuple[Plane, ...], ...]
+    slices: tuple[tuple[SourcePlane, ...], ...]
     thickness_mm: float | None
     findings: tuple[Finding, ...]
 
     @property
-    def planes(self) -> tuple[Plane, ...]:
+    def planes(self) -> tuple[SourcePlane, ...]:
         """All planes, slice by slice."""
         return tuple(plane for at in self.slices for plane in at)
 
@@ -85,7 +85,7 @@ class Stack:
         return max(len(at) for at in self.slices)
 
 
-def stack(planes: tuple[Plane, ...], rows: int, columns: int) -> Stack:
+def stack(planes: tuple[SourcePlane, ...], rows: int, columns: int) -> Stack:
     """Sort planes into slices.
 
     Raises
@@ -124,7 +124,7 @@ def stack(planes: tuple[Plane, ...], rows: int, columns: int) -> Stack:
     affine = np.eye(4)
     affine[:3, :3] = np.stack([across * spacing[1], down * spacing[0], normal * step], axis=1)
     affine[:3, 3] = origin
-    slices: list[list[Plane]] = [[] for _ in range(int(index.max()) + 1)]
+    slices: list[list[SourcePlane]] = [[] for _ in range(int(index.max()) + 1)]
     for plane, at in zip(unique, index.tolist(), strict=True):
         slices[at].append(plane)
     _check_times(slices)
@@ -133,7 +133,7 @@ def stack(planes: tuple[Plane, ...], rows: int, columns: int) -> Stack:
     return Stack(affine, ordered, thickness, tuple(findings))
 
 
-def _axes(planes: tuple[Plane, ...], findings: list[Finding]) -> tuple[Vector, Vector]:
+def _axes(planes: tuple[SourcePlane, ...], findings: list[Finding]) -> tuple[Vector, Vector]:
     """Unit vectors along a row and down a column."""
     orientations = np.array([plane.orientation for plane in planes])
     middle = np.median(orientations, axis=0)
@@ -161,7 +161,7 @@ def _axes(planes: tuple[Plane, ...], findings: list[Finding]) -> tuple[Vector, V
     return across, down / np.linalg.norm(down)
 
 
-def _spacing(planes: tuple[Plane, ...]) -> Vector:
+def _spacing(planes: tuple[SourcePlane, ...]) -> Vector:
     spacings = np.array([plane.spacing for plane in planes])
     middle: Vector = np.median(spacings, axis=0)
     if middle.min() <= 0 or np.abs(spacings / middle - 1).max() > _SAME_SPACING:
@@ -174,7 +174,7 @@ def _spacing(planes: tuple[Plane, ...]) -> Vector:
     return middle
 
 
-def _steps(depths: Vector, planes: tuple[Plane, ...]) -> tuple[float, npt.NDArray[np.int64]]:
+def _steps(depths: Vector, planes: tuple[SourcePlane, ...]) -> tuple[float, npt.NDArray[np.int64]]:
     """Distance of neighbouring slices, mm, and the slice of each plane, from 0."""
     ordered = np.unique(depths)
     first = planes[0]
@@ -218,7 +218,7 @@ def _origin(places: Vector, index: npt.NDArray[np.int64], step: float, normal: V
     return np.asarray(first, np.float64)
 
 
-def _check_times(slices: list[list[Plane]]) -> None:
+def _check_times(slices: list[list[SourcePlane]]) -> None:
     counts = {len(at) for at in slices if at}
     if len(counts) > 1:
         raise UsageError(

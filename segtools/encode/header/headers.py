@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PIXEL_DATA = 0x7FE00010
 
 
-class Header(Protocol):
+class SourceHeader(Protocol):
     """Values of a data set or of an item; None or empty where there is none."""
 
     def has(self, keyword: str) -> bool:
@@ -32,7 +32,7 @@ class Header(Protocol):
     def integer(self, keyword: str) -> int | None:
         """First integer."""
 
-    def items(self, keyword: str) -> list[Header]:
+    def items(self, keyword: str) -> list[SourceHeader]:
         """Items of a sequence."""
 
     def numbers(self, keyword: str) -> tuple[float, ...]:
@@ -43,7 +43,7 @@ class Header(Protocol):
 
 
 class StructureHeader:
-    """A header that our own reader found; see `Header`."""
+    """A header that our own reader found; see `SourceHeader`."""
 
     def __init__(
         self, structure: DicomFile, elements: Mapping[int, Element], meta: Mapping[str, str]
@@ -66,7 +66,7 @@ class StructureHeader:
         """See `Header.numbers`."""
         return parse_decimals(self._structure.value(self._elements.get(DICTIONARY[keyword][0]), 4096))
 
-    def items(self, keyword: str) -> list[Header]:
+    def items(self, keyword: str) -> list[SourceHeader]:
         """See `Header.items`."""
         element = self._elements.get(DICTIONARY[keyword][0])
         return [StructureHeader(self._structure, item, {}) for item in self._structure.items(element)]
@@ -77,7 +77,7 @@ class StructureHeader:
 
 
 class DatasetHeader:
-    """A header in a pydicom data set, looked at without pydicom's own validation; see `Header`."""
+    """A header in a pydicom data set, looked at without pydicom's own validation; see `SourceHeader`."""
 
     def __init__(self, dataset: Dataset, charset: str | None = None) -> None:
         self._dataset = dataset
@@ -109,7 +109,7 @@ class DatasetHeader:
         """See `Header.numbers`."""
         return parse_decimals((self._raw(keyword, "") or "").encode("latin-1", "replace"))
 
-    def items(self, keyword: str) -> list[Header]:
+    def items(self, keyword: str) -> list[SourceHeader]:
         """See `Header.items`."""
         found = self._dataset.get(keyword)
         return [DatasetHeader(item, self._charset) for item in found or ()]

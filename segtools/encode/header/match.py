@@ -8,21 +8,21 @@ import numpy as np
 
 if TYPE_CHECKING:
     from segtools.decode.volume import Grid
-    from segtools.encode.header.geometry import Plane
-    from segtools.encode.header.source import Source
+    from segtools.encode.header.geometry import SourcePlane
+    from segtools.encode.header.source import SourceSeries
 
 _PARALLEL = 1e-3
 _NEAR = 0.05
 """Of the source's slice distance: how far a slice may lie from the image that it is said to be on."""
 
 
-def planes_of(grid: Grid, source: Source, time: int = 0) -> dict[int, tuple[Plane, ...]]:
-    """Source images at each slice of `grid`; slices without one are left out.
+def planes_of(grid: Grid, source: SourceSeries, time: int = 0) -> dict[int, tuple[SourcePlane, ...]]:
+    """SourceSeries images at each slice of `grid`; slices without one are left out.
 
     Parameters
     ----------
     grid : Grid
-    source : Source
+    source : SourceSeries
     time : int
         Time point, from 0.
     """
@@ -34,7 +34,7 @@ def planes_of(grid: Grid, source: Source, time: int = 0) -> dict[int, tuple[Plan
     normal = affine[:3, 2] / distance
     if abs(abs(float(own @ normal)) / float(np.linalg.norm(own)) - 1) > _PARALLEL:
         return {}
-    found: dict[int, tuple[Plane, ...]] = {}
+    found: dict[int, tuple[SourcePlane, ...]] = {}
     for k in range(grid.shape[0]):
         place = grid.affine_lps[:3] @ (0, 0, k, 1)
         depth = float((place - affine[:3, 3]) @ normal) / distance

@@ -11,7 +11,7 @@ from segtools.decode.volume import Grid
 from segtools.encode.dicom.text import is_uid
 from segtools.encode.dicom.uids import uid_from
 from segtools.encode.header.attributes import Attributes, required_uid, take_over
-from segtools.encode.header.geometry import Plane, Stack, stack
+from segtools.encode.header.geometry import SourcePlane, Stack, stack
 from segtools.errors import UsageError
 from segtools.finding import Finding
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from segtools.encode.header.headers import Header
+    from segtools.encode.header.headers import SourceHeader
 
 _FLAT = frozenset(
     {
@@ -70,7 +70,7 @@ _SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceSeries:
     """One image series, as a segmentation refers to it.
 
     Attributes
@@ -78,7 +78,7 @@ class Source:
     study_uid, series_uid, frame_of_reference_uid : str
     rows, columns : int
     attributes : Attributes
-    planes : tuple of Plane
+    planes : tuple of SourcePlane
         Every image or frame once, in order.
     stack : Stack or None
         Where they lie; None for images without a place in the patient.
@@ -93,7 +93,7 @@ class Source:
     rows: int
     columns: int
     attributes: Attributes
-    planes: tuple[Plane, ...]
+    planes: tuple[SourcePlane, ...]
     stack: Stack | None
     findings: tuple[Finding, ...] = ()
     is_made_up: bool = False
@@ -120,11 +120,11 @@ class Source:
 class _Reading:
     """What was met while the images were read."""
 
-    planes: list[Plane] = field(default_factory=list)
+    planes: list[SourcePlane] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 
-def source_of(images: Sequence[tuple[str, Header]]) -> Source:
+def source_of(images: Sequence[tuple[str, SourceHeader]]) -> SourceSeries:
     """One source of the images of one series.
 
     Parameters
@@ -153,7 +153,7 @@ def source_of(images: Sequence[tuple[str, Header]]) -> Source:
     _check_classes(classes, reading)
     stacked = None if flat else stack(tuple(reading.planes), rows, columns)
     attributes = take_over(first)
-    return Source(
+    return SourceSeries(
         study,
         series,
         "" if flat else _frame_of_reference(first, study, series, reading),
@@ -166,7 +166,7 @@ def source_of(images: Sequence[tuple[str, Header]]) -> Source:
     )
 
 
-def _same(images: Sequence[tuple[str, Header]], keyword: str, values: Sequence[object]) -> None:
+def _same(images: Sequence[tuple[str, SourceHeader]], keyword: str, values: Sequence[object]) -> None:
     if len(set(values)) < 2:
         return
     first = values[0]
@@ -180,7 +180,7 @@ def _same(images: Sequence[tuple[str, Header]], keyword: str, values: Sequence[o
     )
 
 
-def _size(images: Sequence[tuple[str, Header]]) -> tuple[int, int]:
+def _size(images: Sequence[tuple[str, SourceHeader]]) -> tuple[int, int]:
     sizes = []
     for name, header in images:
         for keyword in ("Rows", "Columns"):
@@ -196,7 +196,7 @@ def _size(images: Sequence[tuple[str, Header]]) -> tuple[int, int]:
     return sizes[0]
 
 
-def _planes(name: str, header: Header, reading: _Reading) -> None:
+def _planes(name: str, header: SourceHeader, reading: _Reading) -> None:
     """Add the planes of an image: one, or one per frame."""
     uid, found = required_uid(header, "SOPInstanceUID", name, meta="MediaStorageSOPInstanceUID")
     sop_class, of_class = required_uid(header, "SOPClassUID", name, meta="MediaStorageSOPClassUID")
@@ -208,13 +208,13 @@ def _planes(name: str, header: Header, reading: _Reading) -> None:
         for number, group in enumerate(groups, start=1):
             reading.planes.append(_plane(sop_class, uid, number, (group, shared, header)))
     elif frames > 1:
-        reading.planes += [Plane(sop_class, uid, number) for number in range(1, frames + 1)]
+        reading.planes += [SourcePlane(sop_class, uid, number) for number in range(1, frames + 1)]
     else:
         reading.planes.append(_plane(sop_class, uid, None, (header,)))
 
 
-def _plane(sop_class: str, uid: str, number: int | None, levels: Sequence[Header]) -> Plane:
-    return Plane(
+def _plane(sop_class: str, uid: str, number: int | None, levels: Sequence[SourceHeader]) -> SourcePlane:
+    return SourcePlane(
         sop_class,
         uid,
         number,
@@ -227,7 +227,7 @@ def _plane(sop_class: str, uid: str, number: int | None, levels: Sequence[Header
     )
 
 
-def _moment(levels: Sequence[Header]) -> tuple[float, ...]:
+def _moment(levels: Sequence[SourceHeader]) -> tuple[float, ...]:
     """What orders images of one position in time: the dynamic frame's number, times, numbers."""
     header = levels[-1]
     keys = []
@@ -237,7 +237,7 @@ def _moment(levels: Sequence[Header]) -> tuple[float, ...]:
     return tuple(keys) if len(levels) == 1 else ()
 
 
-def _found(levels: Sequence[Header], sequence: str, keyword: str) -> tuple[float, ...]:
+def _found(levels: Sequence[SourceHeader], sequence: str, keyword: str) -> tuple[float, ...]:
     for level in levels:
         for item in level.items(sequence) if len(levels) > 1 else ():
             if values := item.numbers(keyword):
@@ -246,13 +246,13 @@ def _found(levels: Sequence[Header], sequence: str, keyword: str) -> tuple[float
 
 
 def _vector(
-    levels: Sequence[Header], sequence: str, keyword: str, size: int
+    levels: Sequence[SourceHeader], sequence: str, keyword: str, size: int
 ) -> npt.NDArray[np.float64] | None:
     values = _found(levels, sequence, keyword)
     return np.array(values) if len(values) == size and np.all(np.isfinite(values)) else None
 
 
-def _number(levels: Sequence[Header], sequence: str, keyword: str) -> float | None:
+def _number(levels: Sequence[SourceHeader], sequence: str, keyword: str) -> float | None:
     values = _found(levels, sequence, keyword)
     return values[0] if len(values) == 1 and np.isfinite(values[0]) and values[0] > 0 else None
 
@@ -272,7 +272,7 @@ def _check_classes(classes: Iterable[str], reading: _Reading) -> None:
         )
 
 
-def _frame_of_reference(first: Header, study: str, series: str, reading: _Reading) -> str:
+def _frame_of_reference(first: SourceHeader, study: str, series: str, reading: _Reading) -> str:
     text = first.text("FrameOfReferenceUID") or ""
     if is_uid(text):
         return text

@@ -14,7 +14,7 @@ from segtools.finding import Finding
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segtools.encode.header.source import Source
+    from segtools.encode.header.source import SourceSeries
 
     Array = npt.NDArray[Any]
 
@@ -51,7 +51,7 @@ class _Axis:
 
 
 def onto_source(
-    name: str, layers: tuple[Array, ...], affine: npt.NDArray[np.float64], source: Source
+    name: str, layers: tuple[Array, ...], affine: npt.NDArray[np.float64], source: SourceSeries
 ) -> Aligned:
     """Put layers onto the source's grid.
 
@@ -64,7 +64,7 @@ def onto_source(
     layers : tuple of (k, j, i) ndarray
     affine : (4, 4) float64 ndarray, mm
         (i, j, k, 1) to LPS+.
-    source : Source
+    source : SourceSeries
         With a grid.
 
     Raises
@@ -93,7 +93,7 @@ def onto_source(
 
 
 def regrid_nearest(
-    name: str, layers: tuple[Array, ...], affine: npt.NDArray[np.float64], source: Source
+    name: str, layers: tuple[Array, ...], affine: npt.NDArray[np.float64], source: SourceSeries
 ) -> Aligned:
     """Resample layers to the source's grid: each voxel takes the mask's nearest."""
     grid = source.grid
@@ -149,7 +149,7 @@ def _axes(
     return found[0], found[1], found[2]
 
 
-def _slice_grid(name: str, axis: _Axis, size: tuple[int, ...], grid: Grid, source: Source) -> Grid:
+def _slice_grid(name: str, axis: _Axis, size: tuple[int, ...], grid: Grid, source: SourceSeries) -> Grid:
     """Grid of the source's rows and columns, with slices where the mask's or the source's are."""
     count = size[2 - axis.axis]
     step, start = axis.step, axis.start

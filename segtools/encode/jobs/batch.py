@@ -39,7 +39,7 @@ _YES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": 
 
 
 @dataclass(frozen=True)
-class Row:
+class JobRow:
     """A line of the table of jobs.
 
     Attributes
@@ -57,7 +57,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """What became of a job.
 
     Attributes
@@ -85,7 +85,7 @@ class Outcome:
     findings: tuple[str, ...] = ()
 
 
-def read_jobs(path: Path) -> list[Row]:
+def read_jobs(path: Path) -> list[JobRow]:
     """Read a table of jobs, CSV or Parquet; paths in it are relative to its folder.
 
     Columns: `COLUMNS`; ``output`` and ``masks`` (several parted by ``;``) are needed.
@@ -113,17 +113,17 @@ def read_jobs(path: Path) -> list[Row]:
 
 
 def encode_batch(
-    rows: Iterable[Row],
+    rows: Iterable[JobRow],
     folder: Path,
     *,
     retry: bool = False,
-    told: Callable[[Outcome, bool], None] | None = None,
-) -> list[Outcome]:
+    told: Callable[[JobOutcome, bool], None] | None = None,
+) -> list[JobOutcome]:
     """Encode all jobs that are not done yet.
 
     Parameters
     ----------
-    rows : iterable of Row
+    rows : iterable of JobRow
     folder : Path
         Of the objects, the ledger and the table.
     retry : bool
@@ -133,7 +133,7 @@ def encode_batch(
 
     Returns
     -------
-    list of Outcome
+    list of JobOutcome
         In the order of the rows.
 
     Raises
@@ -157,14 +157,14 @@ def encode_batch(
     return outcomes
 
 
-def _encode(row: Row, folder: Path, key: str) -> Outcome:
+def _encode(row: JobRow, folder: Path, key: str) -> JobOutcome:
     try:
         done = run(prepare(row.job), folder / row.output)
     except (EnvironmentProblem, WriteError):
         raise  # a full disk is no fault of the job
     except SegtoolsError as error:
-        return Outcome(row.output, key, "failed", error.code, error.message)
-    return Outcome(
+        return JobOutcome(row.output, key, "failed", error.code, error.message)
+    return JobOutcome(
         row.output,
         key,
         "ok",
@@ -176,7 +176,7 @@ def _encode(row: Row, folder: Path, key: str) -> Outcome:
     )
 
 
-def _holds(folder: Path, outcome: Outcome, retry: bool) -> bool:
+def _holds(folder: Path, outcome: JobOutcome, retry: bool) -> bool:
     """Whether an earlier outcome stands: its files are there, or its failure is left alone."""
     if outcome.status != "ok":
         return not retry
@@ -187,7 +187,7 @@ def _holds(folder: Path, outcome: Outcome, retry: bool) -> bool:
     )
 
 
-def _key(row: Row) -> str:
+def _key(row: JobRow) -> str:
     """Hash of a job and of what its input files look like from outside."""
     job = row.job
     inputs = [*job.masks, *([job.meta] if job.meta else [])]
@@ -197,30 +197,30 @@ def _key(row: Row) -> str:
     return hashlib.sha256(json.dumps([repr(job), seen]).encode()).hexdigest()
 
 
-def _ledger(folder: Path) -> dict[str, Outcome]:
+def _ledger(folder: Path) -> dict[str, JobOutcome]:
     """Last outcome of each output; a line cut short by a crash is no outcome."""
     path = folder / LEDGER
-    found: dict[str, Outcome] = {}
+    found: dict[str, JobOutcome] = {}
     if not path.is_file():
         return found
     for line in path.read_text("utf-8", "replace").splitlines():
         try:
             content: dict[str, Any] = json.loads(line)
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-            outcome = Outcome(**values)
+            outcome = JobOutcome(**values)
         except (ValueError, TypeError, AttributeError):
             continue
         found[outcome.output] = outcome
     return found
 
 
-def _note(folder: Path, outcome: Outcome) -> None:
+def _note(folder: Path, outcome: JobOutcome) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LEDGER).open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
 
 
-def _write_table(folder: Path, outcomes: list[Outcome]) -> None:
+def _write_table(folder: Path, outcomes: list[JobOutcome]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     names = ("output", "status", "code", "message", "size_bytes", "segments", "voxels", "findings")
@@ -256,7 +256,7 @@ def _cells(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _row(path: Path, n: int, cells: dict[str, str]) -> Row:
+def _row(path: Path, n: int, cells: dict[str, str]) -> JobRow:
     for name in ("output", "masks"):
         if name not in cells:
             raise _invalid(path, n, f"{name!r} is empty")
@@ -291,7 +291,7 @@ def _row(path: Path, n: int, cells: dict[str, str]) -> Row:
         cells.get("series_description"),
         cells.get("seed"),
     )
-    return Row(n, cells["output"], job)
+    return JobRow(n, cells["output"], job)
 
 
 def _flag(path: Path, n: int, cells: dict[str, str], name: str) -> bool | None:

@@ -14,7 +14,7 @@ from segtools.decode.volume import Grid, Segment
 from segtools.encode.dicom.uids import uid_from
 from segtools.encode.frames.masks import Masks
 from segtools.encode.header.match import planes_of
-from segtools.encode.header.source import Source
+from segtools.encode.header.source import SourceSeries
 from segtools.encode.inputs.read import read_mask
 from segtools.encode.jobs.descriptions import described_files
 from segtools.encode.jobs.segments import fraction_masks, label_masks
@@ -23,7 +23,7 @@ from segtools.encode.jobs.spec import EncodeJob
 from segtools.encode.metadata.description import Description
 from segtools.encode.quality.readback import Quality, check_written
 from segtools.encode.validate import check_islands
-from segtools.encode.write.seg import Plan, build, check_storage
+from segtools.encode.write.seg import WritePlan, build, check_storage
 from segtools.files import dump_json, write_bytes
 from segtools.finding import Finding
 
@@ -37,12 +37,12 @@ class Prepared:
 
     Attributes
     ----------
-    plans : tuple of Plan
+    plans : tuple of WritePlan
         One per time point.
     findings : tuple of Finding
     """
 
-    plans: tuple[Plan, ...]
+    plans: tuple[WritePlan, ...]
     findings: tuple[Finding, ...]
 
 
@@ -139,12 +139,12 @@ def run(prepared: Prepared, output: Path, *, check: Literal["full", "own", "none
 def _plan(
     job: EncodeJob,
     description: Description,
-    source: Source,
+    source: SourceSeries,
     grid: Grid | None,
     masks: Masks,
     segments: list[Segment],
     moment: tuple[int, int],
-) -> Plan:
+) -> WritePlan:
     time, times = moment
     check_storage(job.storage, masks.shape)
     producer = description.producer
@@ -159,7 +159,7 @@ def _plan(
         planes: dict[int, Any] = {k: (plane,) for k, plane in enumerate(source.planes)}
     else:
         planes = planes_of(grid, source, time)
-    return Plan(
+    return WritePlan(
         masks,
         segments,
         source,
@@ -183,7 +183,7 @@ def _parameters(job: EncodeJob) -> str:
     return "; ".join((*words, f"type {job.storage.kind}"))
 
 
-def _record(plan: Plan, encoded: Encoded) -> dict[str, Any]:
+def _record(plan: WritePlan, encoded: Encoded) -> dict[str, Any]:
     """What is written beside an object."""
     quality = encoded.quality
     return {

@@ -11,7 +11,7 @@ import numpy as np
 from segtools.decode.volume import Grid
 from segtools.encode.api import check_grid, subject_source
 from segtools.encode.header.files import Named, one_source, read_series
-from segtools.encode.header.source import Source
+from segtools.encode.header.source import SourceSeries
 from segtools.encode.images import Subject
 from segtools.encode.inputs.align import Aligned, onto_source, regrid_nearest
 from segtools.encode.inputs.mask import MaskFile
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 from segtools.encode.jobs.spec import EncodeJob
 
 
-def source_for(job: EncodeJob, files: list[MaskFile], description: Description) -> Source:
+def source_for(job: EncodeJob, files: list[MaskFile], description: Description) -> SourceSeries:
     """Source of a job: its images, of several series the one that the masks lie on, or a subject."""
     if job.source is None:
         check_grid(files[0].grid)
@@ -40,9 +40,9 @@ def source_for(job: EncodeJob, files: list[MaskFile], description: Description) 
     return _fitting(series, files[0], skipped)
 
 
-def _fitting(series: Mapping[str, list[Named]], file: MaskFile, skipped: int) -> Source:
+def _fitting(series: Mapping[str, list[Named]], file: MaskFile, skipped: int) -> SourceSeries:
     """The one series of several that the mask lies on."""
-    fits: list[Source] = []
+    fits: list[SourceSeries] = []
     others = sum(map(len, series.values()))
     for images in series.values():
         try:
@@ -64,7 +64,7 @@ def _fitting(series: Mapping[str, list[Named]], file: MaskFile, skipped: int) ->
     )
 
 
-def _subject(job: EncodeJob, description: Description, grid: Grid) -> Source:
+def _subject(job: EncodeJob, description: Description, grid: Grid) -> SourceSeries:
     given = description.subject
     patient = job.patient_id or given.get("PatientID")
     if not patient:
@@ -90,7 +90,7 @@ def _subject(job: EncodeJob, description: Description, grid: Grid) -> Source:
 
 
 def on_one_grid(
-    job: EncodeJob, files: list[MaskFile], source: Source, findings: list[Finding]
+    job: EncodeJob, files: list[MaskFile], source: SourceSeries, findings: list[Finding]
 ) -> tuple[list[tuple[npt.NDArray[Any], ...]], Grid | None]:
     """Layers of every file on one grid; None for planes without a place in the patient."""
     if source.stack is None:
@@ -115,7 +115,7 @@ def on_one_grid(
     return arrays, first
 
 
-def _placed(job: EncodeJob, file: MaskFile, source: Source) -> Aligned:
+def _placed(job: EncodeJob, file: MaskFile, source: SourceSeries) -> Aligned:
     if source.is_made_up:
         check_grid(file.grid)
         return Aligned(file.layers, file.grid, ())

@@ -20,7 +20,7 @@ from segtools.terminology.concepts import Concept
 ALGORITHM = "TotalSegmentator"
 
 
-class Row(NamedTuple):
+class StructureRow(NamedTuple):
     """A structure.
 
     Attributes
@@ -39,20 +39,20 @@ class Row(NamedTuple):
 
 
 @cache
-def structures() -> dict[str, Row]:
+def structures() -> dict[str, StructureRow]:
     """Structures by TotalSegmentator's name, as ``kidney_left``."""
     text = files("segtools.encode.metadata").joinpath("totalsegmentator.csv").read_text("utf-8")
     return {row["structure"]: _row(row) for row in csv.DictReader(text.splitlines())}
 
 
-def _row(row: dict[str, str]) -> Row:
+def _row(row: dict[str, str]) -> StructureRow:
     category, of_type = parse_code(row["category"]), parse_code(row["type"])
     assert category is not None  # noqa: S101 - a table of ours, held by a test
     assert of_type is not None  # noqa: S101
     modifier, region, of_region = (
         parse_code(row[name]) for name in ("type_modifier", "region", "region_modifier")
     )
-    return Row(
+    return StructureRow(
         int(row["total_label"]) if row["total_label"] else None,
         category,
         of_type,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from segtools.decode.volume import Grid
     from segtools.encode.dicom.elements import Encoding
     from segtools.encode.frames.pixels import Frame
-    from segtools.encode.header.geometry import Plane
+    from segtools.encode.header.geometry import SourcePlane
 
 SEGMENTATION = Concept("113076", "DCM", "Segmentation")
 SOURCE_IMAGE = Concept("121322", "DCM", "Source image for image processing operation")
@@ -48,7 +48,7 @@ class FrameItems:
     encoding : Encoding
     grid : Grid or None
         None: planes without a place in the patient.
-    planes : mapping of int to sequence of Plane
+    planes : mapping of int to sequence of SourcePlane
         Source images of each slice; none to refer to no image.
     spatial : bool
         SpatialLocationsPreserved: whether frames and source images have the same pixels.
@@ -58,7 +58,7 @@ class FrameItems:
         self,
         encoding: Encoding,
         grid: Grid | None,
-        planes: Mapping[int, Sequence[Plane]],
+        planes: Mapping[int, Sequence[SourcePlane]],
         *,
         is_preserved: bool,
     ) -> None:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from segtools.decode.volume import Grid, Segment
-    from segtools.encode.header.geometry import Plane
-    from segtools.encode.header.source import Source
+    from segtools.encode.header.geometry import SourcePlane
+    from segtools.encode.header.source import SourceSeries
     from segtools.encode.write.options import Producer, Storage
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -46,7 +46,7 @@ _BITS = {"BINARY": 1, "FRACTIONAL": 8}
 
 
 @dataclass(frozen=True)
-class Plan:
+class WritePlan:
     """What is to be written.
 
     Attributes
@@ -54,11 +54,11 @@ class Plan:
     masks : Masks
     segments : sequence of Segment
         Ordered by number.
-    source : Source
+    source : SourceSeries
     grid : Grid or None
         None: planes without a place in the patient.
-    planes : mapping of int to sequence of Plane
-        Source images of each slice of `grid`.
+    planes : mapping of int to sequence of SourcePlane
+        SourceSeries images of each slice of `grid`.
     storage : Storage
     producer : Producer
     series_number : int
@@ -71,9 +71,9 @@ class Plan:
 
     masks: Masks
     segments: Sequence[Segment]
-    source: Source
+    source: SourceSeries
     grid: Grid | None
-    planes: Mapping[int, Sequence[Plane]]
+    planes: Mapping[int, Sequence[SourcePlane]]
     storage: Storage
     producer: Producer
     series_number: int = 100
@@ -103,7 +103,7 @@ def check_storage(storage: Storage, shape: tuple[int, int, int]) -> None:
         raise refuse(f"MaximumFractionalValue is {storage.maximum}; it must be 1 to 255.")
 
 
-def build(plan: Plan) -> SegObject:
+def build(plan: WritePlan) -> SegObject:
     """Put a segmentation object together; its pixels are made while it is written.
 
     Raises
@@ -117,7 +117,7 @@ def build(plan: Plan) -> SegObject:
 class _Builder:
     """One object in the making."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: WritePlan) -> None:
         self.plan = plan
         check_storage(plan.storage, plan.masks.shape)
         self.encoding = Encoding(explicit=plan.storage.transfer_syntax != IMPLICIT)

@@ -50,7 +50,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Facts:
+class SessionInfo:
     """What an open session knows of its tables."""
 
     engine: str
@@ -70,7 +70,7 @@ class Facts:
 class Session(Protocol):
     """Open tables."""
 
-    facts: Facts
+    facts: SessionInfo
 
     def run(
         self,

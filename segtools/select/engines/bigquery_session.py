@@ -9,7 +9,7 @@ import pyarrow as pa
 from segtools import schema
 from segtools.errors import QueryError, SelectError
 from segtools.select.engines import schema_drift
-from segtools.select.engines.base import Facts, Result, check_columns, conform
+from segtools.select.engines.base import Result, SessionInfo, check_columns, conform
 from segtools.select.engines.bigquery_jobs import Jobs
 from segtools.select.engines.bigquery_options import BigQueryOptions
 from segtools.select.sql.library import Query
@@ -114,10 +114,10 @@ class BigQuerySession:
         self._labelmaps = labelmaps and self._labelmaps_readable()
         self.facts = self._facts()
 
-    def _facts(self) -> Facts:
+    def _facts(self) -> SessionInfo:
         from google.cloud import bigquery
 
-        return Facts(
+        return SessionInfo(
             engine="bigquery",
             idc_version=self._version,
             has_segments=True,

@@ -19,7 +19,7 @@ from segtools.files import only_itself
 from segtools.select.engines import image_indexes, schema_drift
 from segtools.select.engines import mirror as mirrors
 from segtools.select.engines import sources as places
-from segtools.select.engines.base import Facts, Result, check_columns, conform
+from segtools.select.engines.base import Result, SessionInfo, check_columns, conform
 from segtools.select.sql.statement import no_rows, statement
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class _Opening:
         names = self._views(parts)
         self._register()
         self._lock()
-        facts = Facts(
+        facts = SessionInfo(
             engine="duckdb",
             idc_version=version,
             has_segments=has_segments or "segmentations" in self.tables,
@@ -366,7 +366,9 @@ def _unless_earlier(name: str, number: int) -> str:
 class LocalSession:
     """Open views on one DuckDB connection."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, tables: frozenset[str], facts: Facts) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, tables: frozenset[str], facts: SessionInfo
+    ) -> None:
         self._connection, self._tables, self.facts = connection, tables, facts
 
     def _statement(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segtools.decode.labelmap.masks import stack_masks
-from segtools.decode.labelmap.plan import Plan
+from segtools.decode.labelmap.plan import PaintPlan
 from segtools.decode.labelmap.stored_values import stack_fractions, stack_labels, stored_values
 from segtools.decode.pixels.frames import ArrayFrames, Frames, PackedFrames
 from segtools.errors import CorruptSegError, UnsupportedSegError
@@ -34,12 +34,12 @@ ENCODERS = {
 }
 
 
-def plan_of(segment: object, slices: object, shape: tuple[int, int, int], **knobs: object) -> Plan:
+def plan_of(segment: object, slices: object, shape: tuple[int, int, int], **knobs: object) -> PaintPlan:
     segment, slices = np.asarray(segment, np.int64), np.asarray(slices, np.int64)
     order = np.argsort(segment, kind="stable")
     dtype = np.dtype(np.uint16 if segment.max(initial=0) > 255 else np.uint8)
     known = {"dtype": dtype, "max_bytes": 1 << 30, **knobs}
-    return Plan(shape, order, slices[order], segment[order], **known)  # type: ignore[arg-type]
+    return PaintPlan(shape, order, slices[order], segment[order], **known)  # type: ignore[arg-type]
 
 
 def greedy(pixels: np.ndarray, segment: np.ndarray, slices: np.ndarray, shape: tuple[int, int, int]):
