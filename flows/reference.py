@@ -21,7 +21,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 def columns_page() -> str:
     """Every column of the dataset's tables: type, unit, meaning."""
-    lines = ["# Columns", "", "Made from `segtools/schema.py` by `make docs`.", ""]
+    lines = ["# Columns", "", "Made from `segtools/schema/` by `make docs`.", ""]
     for table in schema.DATASET_TABLES:
         lines += [f"## {table.name}", "", table.description, ""]
         lines += [f"Key: `{', '.join(table.key)}`. Rows are sorted by {', '.join(table.order)}.", ""]
@@ -108,7 +108,7 @@ def tables_page() -> str:
     lines = [
         "# Tables of selection",
         "",
-        "Made from `queries/` and `segtools/schema.py` by `make docs`.",
+        "Made from `queries/` and `segtools/schema/` by `make docs`.",
         "",
         "`idcseg query SQL` and a cohort's own query read these tables, in GoogleSQL, on both engines.",
         "The first ones are IDC's, under IDC's names; the others are queries that read them.",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segtools.encode.api import encode, encode_object, subject_source
-    from segtools.encode.images import Subject, image_series, uid_from
+    from segtools.encode.dicom.uids import uid_from
+    from segtools.encode.images import Subject, image_series
     from segtools.encode.write.options import Producer, Storage
 
 _FROM = {
@@ -23,7 +24,7 @@ _FROM = {
     "subject_source": "api",
     "Subject": "images",
     "image_series": "images",
-    "uid_from": "images",
+    "uid_from": "dicom.uids",
     "Producer": "write.options",
     "Storage": "write.options",
 }

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
-from segtools.encode.dicom import uids
+from segtools.encode.dicom.uids import uid_from
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from segtools.decode.volume import Grid
 
 Modality = Literal["CT", "MR"]
-
-
-def uid_from(*parts: object) -> UID:
-    """Return a UID under 2.25 (PS3.5 B.2) that is always the same for the same parts."""
-    return UID(uids.uid_from(*parts))
 
 
 @dataclass(frozen=True)

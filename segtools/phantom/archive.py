@@ -24,7 +24,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from segtools.decode.volume import Grid, Segment
 from segtools.encode import Producer, encode
-from segtools.encode.images import Subject, image_series, uid_from
+from segtools.encode.dicom.uids import uid_from
+from segtools.encode.images import Subject, image_series
 from segtools.files import write_bytes
 from segtools.phantom import anatomy
 from segtools.phantom.anatomy import (

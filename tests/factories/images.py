@@ -10,7 +10,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from segtools.decode.volume import Grid
-from segtools.encode.images import Subject, image_series, uid_from
+from segtools.encode.dicom.uids import uid_from
+from segtools.encode.images import Subject, image_series
 
 if TYPE_CHECKING:
     from pathlib import Path
