@@ -58,6 +58,19 @@ COMMANDS = {
     "demo": ("demo:demo", "The whole pipeline on a phantom archive served from this machine."),
 }
 
+EXTRA_OF = {
+    "prefect": "pipeline",
+    "sqlglot": "pipeline",
+    "jinja2": "pipeline",
+    "httpx": "pipeline",
+    "google": "bigquery",
+    "highdicom": "encode",
+    "scipy": "compare",
+    "obstore": "s3",
+    "distributed": "dask",
+}
+"""Extra by the top-level package that it brings, for the commands that need one."""
+
 app = App(
     name="idcseg",
     help="Cohorts of DICOM SEG as label maps and one queryable segment catalog.",
@@ -107,6 +120,14 @@ def _report(error: Exception) -> int:
 
     if os.environ.get("IDCSEG_DEBUG"):
         raise error
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if extra := EXTRA_OF.get(package):
+        print(
+            f"error [extra-missing] This command needs the package {package}, which is not installed. "
+            f"Run: pip install 'idc-cohort-pipeline[{extra}]'",
+            file=sys.stderr,
+        )
+        return 4
     if isinstance(error, SegtoolsError):
         note(f"error [{error.code}] {error}")
         return error.exit_code

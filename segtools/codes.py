@@ -155,6 +155,7 @@ CODES: dict[str, Code] = {
         shard_failed=("A shard of the run failed, or was lost several times.", "See the log of its flow run, then run again: it continues."),
         shard_mismatch=("A shard would give other outputs than the run it belongs to.", "Install the same version and give the same settings on every machine."),
         server_unavailable=("The Prefect server did not start or does not answer.", "See the server's log, or run without a server: `--direct`."),
+        extra_missing=("A package that the command needs is not installed.", "Install the extra that the message names."),
         internal=("A defect of this program.", "Report it, with the output of IDCSEG_DEBUG=1."),
     ),
     **_errors(

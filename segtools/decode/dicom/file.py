@@ -225,7 +225,10 @@ def open_structure(
     if len(raw) == 0:
         raise NotSegError("empty-file", "The file has no bytes.")
     findings: list[Finding] = []
-    start, named = read_meta(raw, findings)
+    try:
+        start, named = read_meta(raw, findings)
+    except CorruptSegError as error:
+        raise _unless_whole(error, raw) from None
     file_bytes = len(raw)
     body = body_syntax(raw, start, named)
     if body == DEFLATED:
@@ -243,13 +246,18 @@ def open_structure(
     try:
         structure.scan(start, stop_before)
     except CorruptSegError as error:
-        if error.code == "truncated" and _ends_with_pixels(raw):
-            raise CorruptSegError(
-                "malformed-structure",
-                f"Lengths contradict each other: {error.message} PixelData (7FE0,0010) ends with the file.",
-            ) from None
-        raise
+        raise _unless_whole(error, raw) from None
     return structure
+
+
+def _unless_whole(error: CorruptSegError, raw: bytes | mmap.mmap) -> CorruptSegError:
+    """`error`; ``malformed-structure`` where it says ``truncated`` of a file that is whole."""
+    if error.code != "truncated" or not _ends_with_pixels(raw):
+        return error
+    return CorruptSegError(
+        "malformed-structure",
+        f"Lengths contradict each other: {error.message} PixelData (7FE0,0010) ends with the file.",
+    )
 
 
 def _ends_with_pixels(raw: bytes | mmap.mmap) -> bool:
