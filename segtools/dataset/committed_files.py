@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from segtools.objectstore.bucket import Bucket
+
+_LOOKS = 3
 
 
 class CommittedFiles:
@@ -66,10 +69,11 @@ class CommittedFiles:
         DatasetError
             ``dataset-invalid``: one is gone, or of another size.
         """
-        listed = entries(self.manifest, name)
-        paths = [self.page(entry["path"]) for entry in listed]
-        for entry, path in zip(listed, paths, strict=True):
-            self._require_size(entry, path.stat().st_size)
+        paths = []
+        for entry in entries(self.manifest, name):
+            path, size = self._sized(entry["path"])
+            self._require_size(entry, size)
+            paths.append(path)
         return paths
 
     def page(self, relative: str) -> Path:
@@ -87,6 +91,14 @@ class CommittedFiles:
         if path is None:
             raise gone(self.name, relative)
         return path
+
+    def _sized(self, relative: str) -> tuple[Path, int]:
+        """A page and its bytes; looked for again where a commit moved it between the two looks."""
+        for _ in range(_LOOKS):
+            path = self.page(relative)
+            with contextlib.suppress(FileNotFoundError):
+                return path, path.stat().st_size
+        raise gone(self.name, relative)
 
     def _inside(self, relative: str) -> Path:
         """A path below the dataset; tables come from strangers too."""
@@ -116,8 +128,8 @@ class CommittedFiles:
     def _verify_page(self, entry: Mapping[str, Any], there: dict[str, int]) -> None:
         """Compare one page; `there` is the listing of a bucket, made anew where a commit outran it."""
         size = None
-        if path := find(self.root, entry["path"], merged_first=self._merged_first):
-            size = path.stat().st_size
+        if find(self.root, entry["path"], merged_first=self._merged_first):
+            size = self._sized(entry["path"])[1]
         elif self.origin is not None:
             for _ in range(2):
                 size = next((there[key] for key in places(entry["path"]) if key in there), None)
