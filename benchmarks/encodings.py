@@ -23,7 +23,13 @@ import numpy as np
 from benchmarks.blobs import blobs
 from benchmarks.timing import OUT, command, one_core
 from segtools.decode import Concept, Grid, Segment, read
-from segtools.encode import Producer, Storage, Subject, encode_object, image_series
+from segtools.encode import (
+    Producer,
+    Storage,
+    Subject,
+    encode_object,
+    image_series,
+)
 from segtools.encode.frames.codecs import SYNTAX_OF
 from segtools.encode.header.headers import DatasetHeader
 from segtools.encode.header.source import source_of

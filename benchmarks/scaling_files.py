@@ -13,7 +13,13 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from benchmarks.blobs import Blobs
 from benchmarks.dicom_bytes import element_head
-from benchmarks.phantom import DCMQI, Phantom, _header, _per_frame, pack_bits
+from benchmarks.phantom import (
+    DCMQI,
+    Phantom,
+    _header,
+    _per_frame,
+    pack_bits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

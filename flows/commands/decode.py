@@ -13,7 +13,13 @@ from cyclopts import Parameter
 from flows.console import note, path_text, print_json, print_rows
 from segtools.codes import Severity
 from segtools.decode import DecodeOptions, read_header
-from segtools.errors import FetchError, MissingError, NotSegError, SegError, UsageError
+from segtools.errors import (
+    FetchError,
+    MissingError,
+    NotSegError,
+    SegError,
+    UsageError,
+)
 from segtools.run.decode_file import decode_file, decode_parts, rows_for_people
 
 if TYPE_CHECKING:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.console import counting, note, path_text, print_json, summary_lines
+from flows.console import (
+    counting,
+    note,
+    path_text,
+    print_json,
+    summary_lines,
+)
 
 if TYPE_CHECKING:
     from segtools.index import Skipped

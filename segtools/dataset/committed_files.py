@@ -7,7 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from segtools.dataset.manifest import committed_manifest
-from segtools.dataset.pages import MANIFEST, entries, find, gone, places
+from segtools.dataset.pages import (
+    MANIFEST,
+    entries,
+    find,
+    gone,
+    places,
+)
 from segtools.errors import DatasetError, MissingError
 
 if TYPE_CHECKING:

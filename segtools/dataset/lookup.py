@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from segtools.dataset.rows import Row, as_row, as_text, integer, text
+from segtools.dataset.rows import (
+    Row,
+    as_row,
+    as_text,
+    integer,
+    text,
+)
 from segtools.errors import DatasetError, MissingError, UsageError
 
 if TYPE_CHECKING:

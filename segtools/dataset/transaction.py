@@ -25,7 +25,14 @@ from segtools.dataset.verify import Base
 from segtools.dataset.write_pages import write_page, write_pages
 from segtools.errors import DatasetError
 from segtools.files import TEMPORARY_PREFIX, dump_json, sweep, write_error
-from segtools.schema import DATASET_TABLES, FINDINGS, FORMAT_VERSION, SEGMENTS, SELECTION, SERIES
+from segtools.schema import (
+    DATASET_TABLES,
+    FINDINGS,
+    FORMAT_VERSION,
+    SEGMENTS,
+    SELECTION,
+    SERIES,
+)
 from segtools.version import DECODER
 
 if TYPE_CHECKING:

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from segtools.bounded_json import load_json
-from segtools.dataset.pages import CHECKS, MANIFEST, entries, find, is_listing
+from segtools.dataset.pages import (
+    CHECKS,
+    MANIFEST,
+    entries,
+    find,
+    is_listing,
+)
 from segtools.dataset.write_pages import write_page
 from segtools.errors import DatasetError
 from segtools.files import sha256_of

@@ -9,7 +9,13 @@ import numpy as np
 
 from segtools.decode import header as seg_header
 from segtools.decode.dicom.file import PER_FRAME_GROUPS, DicomFile, tag_text
-from segtools.decode.frame_count import agreed_frames, described_frames, is_empty, stated_frames, stated_text
+from segtools.decode.frame_count import (
+    agreed_frames,
+    described_frames,
+    is_empty,
+    stated_frames,
+    stated_text,
+)
 from segtools.decode.geometry.frame_table import FrameTable, derivation_uids, read_frames
 from segtools.decode.pixels.frames import Frames, PixelDescription
 from segtools.decode.pixels.open import open_frames

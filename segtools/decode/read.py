@@ -13,7 +13,8 @@ from segtools.decode import header as seg_header
 from segtools.decode.dicom.file import SHARED_GROUPS, open_structure
 from segtools.decode.dicom.mmap import MappedFile, map_file
 from segtools.decode.geometry.frame_table import FrameTable
-from segtools.decode.geometry.grid import Placement, orientation_groups, place_frames, place_nothing
+from segtools.decode.geometry.grid import Placement, place_frames, place_nothing
+from segtools.decode.geometry.orientation import orientation_groups
 from segtools.decode.geometry.time_points import TimePoints, tell_apart
 from segtools.decode.instance import Instance, join, open_instance
 from segtools.decode.labelmap.assemble import decode_voxels

@@ -15,7 +15,13 @@ from segtools.export.bids import Bids
 from segtools.export.cases import Case, cases
 from segtools.export.croissant import write_croissant
 from segtools.export.huggingface import HuggingFace
-from segtools.export.labels import Combinations, LabelTable, is_identity, label_table, relabelled
+from segtools.export.labels import (
+    Combinations,
+    LabelTable,
+    is_identity,
+    label_table,
+    relabelled,
+)
 from segtools.export.monai import Monai
 from segtools.export.nnunet import NnUNet
 from segtools.export.slicer import Slicer

@@ -16,7 +16,13 @@ from segtools.decode.geometry.source_images import SourceImages, SourceReference
 from segtools.decode.geometry.source_planes import scan_images
 from segtools.decode.volume import Grid
 from segtools.errors import CorruptSegError, UnsupportedSegError
-from segtools.images.rescale import Rescale, fits_int16, rescaled, rescales, suv_body_weight_factor
+from segtools.images.rescale import (
+    Rescale,
+    fits_int16,
+    rescaled,
+    rescales,
+    suv_body_weight_factor,
+)
 from segtools.images.stored import StoredImage, open_image
 
 if TYPE_CHECKING:

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from segtools.errors import CorruptSegError, EnvironmentProblem, FetchError, SpecError, TransientFetchError
+from segtools.errors import (
+    CorruptSegError,
+    EnvironmentProblem,
+    FetchError,
+    SpecError,
+    TransientFetchError,
+)
 from segtools.index.folder_archive import ArchiveObject
 from segtools.objectstore.bucket import Bucket, BucketOptions
 from segtools.objectstore.s5cmd import FetchOptions, S5cmd

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from segtools.decode.dicom.whole import open_whole
 from segtools.errors import CorruptSegError, SegtoolsError, UsageError
@@ -25,8 +24,9 @@ from segtools.index.collections_table import FILE as COLLECTIONS_FILE
 from segtools.index.collections_table import Belonging, Belongings
 from segtools.index.folder_archive import Archive, ArchiveObject, FolderArchive
 from segtools.index.header import IndexedHeader, read_header
+from segtools.index.parquet_rows import RowWriter, write_rows
 from segtools.objectstore.bucket import from_url
-from segtools.schema import IDC_INSTANCES, IDC_SEGMENTATIONS, IDC_SERIES, Table
+from segtools.schema import IDC_INSTANCES, IDC_SEGMENTATIONS, IDC_SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +40,6 @@ CHECKSUM_BYTES = 16 << 20
 PROCESSES_FROM = 400
 """Objects from which worker processes pay for their start."""
 BUCKET_THREADS = 16
-ROW_GROUP_ROWS = 100_000
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # ends of lines, and what is no UTF-8
 CONTENT_NAMESPACE = UUID("8f1c1a52-2f0b-5a53-9c63-1d0f3a3d7a10")
 """Of crdc_series_uuid in own archives, which have no CRDC to give one."""
@@ -149,7 +148,7 @@ def build_index(
     unresolved: list[tuple[ArchiveObject, _Result]] = []
     with (
         replacing(out / SEGMENTATIONS_FILE) as file,
-        _Rows(file, IDC_SEGMENTATIONS) as rows,
+        RowWriter(file, IDC_SEGMENTATIONS) as rows,
         _mapping(archive, len(objects), workers) as run,
     ):
         read = partial(_read, archive, checksum)
@@ -164,8 +163,8 @@ def build_index(
         # Last, when all images are known: these name images, but not their series.
         for found, result in unresolved:
             rows.write(ledger.resolved(found, result))
-    _write(out / INSTANCES_FILE, IDC_INSTANCES, ledger.instances)
-    _write(out / SERIES_FILE, IDC_SERIES, ledger.series_rows(objects))
+    write_rows(out / INSTANCES_FILE, IDC_INSTANCES, ledger.instances)
+    write_rows(out / SERIES_FILE, IDC_SERIES, ledger.series_rows(objects))
     segmentations = sum(series.is_segmentation for series in ledger.series.values())
     return IndexReport(
         out=out,
@@ -438,38 +437,3 @@ class _Admissions:
 
 
 # --- writing --------------------------------------------------------------------------------------
-
-
-class _Rows:
-    """Writes Arrow tables as one Parquet file, in row groups of a good size."""
-
-    def __init__(self, file: Any, table: Table) -> None:
-        self._writer = pq.ParquetWriter(file, table.arrow, compression="zstd")
-        self._pending: list[pa.Table] = [table.empty()]
-        self._pending_rows = 0
-        self.count = 0
-
-    def __enter__(self) -> _Rows:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-
-    def write(self, rows: pa.Table) -> None:
-        """Add rows."""
-        self._pending.append(rows)
-        self._pending_rows += rows.num_rows
-        self.count += rows.num_rows
-        if self._pending_rows >= ROW_GROUP_ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._writer.write_table(pa.concat_tables(self._pending).combine_chunks())
-        self._pending, self._pending_rows = [self._pending[0].slice(0, 0)], 0
-
-
-def _write(path: Path, table: Table, rows: list[dict[str, Any]]) -> None:
-    with replacing(path) as file, _Rows(file, table) as writer:
-        writer.write(table.from_rows(rows))

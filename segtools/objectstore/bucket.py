@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from segtools.errors import EnvironmentProblem, MissingError, SegtoolsError, UsageError, WriteError
+from segtools.errors import (
+    EnvironmentProblem,
+    MissingError,
+    SegtoolsError,
+    UsageError,
+    WriteError,
+)
 from segtools.files import md5_of, replacing
 from segtools.objectstore.urls import (
     AMAZON,

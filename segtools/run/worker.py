@@ -11,7 +11,13 @@ from segtools.run.image_series import BatchImages
 from segtools.run.pipeline import Pipeline
 from segtools.run.process import process_series, series_memory
 from segtools.run.scratch import leased
-from segtools.schema import FILES, FINDINGS, IMAGES, SEGMENTS, SERIES
+from segtools.schema import (
+    FILES,
+    FINDINGS,
+    IMAGES,
+    SEGMENTS,
+    SERIES,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

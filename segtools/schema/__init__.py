@@ -9,17 +9,8 @@ Naming: units are suffixes (``_mm _ml _bytes _s``), axes are ``i`` (column), ``j
 
 from __future__ import annotations
 
-from segtools.schema.columns import (
-    KINDS,
-    Column,
-    Table,
-)
-from segtools.schema.idc import (
-    IDC_IMAGES,
-    IDC_INSTANCES,
-    IDC_SEGMENTATIONS,
-    IDC_SERIES,
-)
+from segtools.schema.columns import KINDS, Column, Table
+from segtools.schema.idc import IDC_IMAGES, IDC_INSTANCES, IDC_SEGMENTATIONS, IDC_SERIES
 from segtools.schema.tables import (
     AGREEMENT,
     DATASET_TABLES,

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from segtools.schema.columns import Column, Table, flag, integer, real, text
+from segtools.schema.columns import (
+    Column,
+    Table,
+    flag,
+    integer,
+    real,
+    text,
+)
 
 IDC_SEGMENTATIONS = Table(
     "segmentations",

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from segtools.schema.columns import Column, Table, concept, flag, integer, real, text
+from segtools.schema.columns import (
+    Column,
+    Table,
+    concept,
+    flag,
+    integer,
+    real,
+    text,
+)
 
 FORMAT_VERSION = 2
 """Version of the dataset folder's format, in `dataset.json`."""

@@ -17,7 +17,13 @@ from segtools.select.filters import CohortCode, code_of
 from segtools.select.sql.library import Library
 from segtools.terminology.concepts import Concept
 from segtools.terminology.laterality import SIDES
-from segtools.terminology.names import close_matches, did_you_mean, is_pattern, matching, slug
+from segtools.terminology.names import (
+    close_matches,
+    did_you_mean,
+    is_pattern,
+    matching,
+    slug,
+)
 from segtools.terminology.snomed import current_key, equivalent_codes
 from segtools.terminology.structures import spellings, structure_names
 

@@ -12,10 +12,22 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from segtools.errors import SelectError
-from segtools.select.filters import COMMERCIAL, NONCOMMERCIAL, SegmentFilters, SeriesFilters, filters
+from segtools.select.filters import (
+    COMMERCIAL,
+    NONCOMMERCIAL,
+    SegmentFilters,
+    SeriesFilters,
+    filters,
+)
 from segtools.select.sql.conditions import reading_like
 from segtools.terminology.licenses import allows_commercial_use, belongs_to, is_noncommercial
-from segtools.terminology.names import close_matches, did_you_mean, is_pattern, matching, slug
+from segtools.terminology.names import (
+    close_matches,
+    did_you_mean,
+    is_pattern,
+    matching,
+    slug,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,22 +13,27 @@ import pyarrow.compute as pc
 
 from segtools import schema
 from segtools.errors import QueryError, SelectError, SpecError
-from segtools.select.cohort_spec import CohortSpec, StructuresAll
-from segtools.select.concept_keys import PREFIXES, Concepts, Keys, code_keys, require_segments
+from segtools.select.cohort_spec import CohortSpec
+from segtools.select.concept_keys import (
+    PREFIXES,
+    Concepts,
+    code_keys,
+    require_segments,
+)
+from segtools.select.concept_values import concept_values
 from segtools.select.engines.base import Result, check_columns
 from segtools.select.engines.sources import Sources
 from segtools.select.filters import CONCEPTS, OF_SERIES_INDEX, CohortCode, filters
 from segtools.select.known_names import KnownNames, given_filters, plain_value
 from segtools.select.split import with_split
-from segtools.select.sql.library import Library, Query, load_query
+from segtools.select.sql.library import Library, load_query
 from segtools.select.sql.statement import CHOSEN
+from segtools.select.user_query import QUERY_PREFIX, prefixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from segtools.select.engines.base import Engine, Session, SessionInfo
-
-_QUERY_PREFIX = "query_"
 
 
 @dataclass(frozen=True)
@@ -238,7 +243,7 @@ class _Run:
             values["sample_per"] = spec.sample.per or ""
         if facts.idc_version is not None:
             values["idc_version"] = facts.idc_version
-        values |= self.concept_values(session)
+        values |= concept_values(self.spec, session, self.library)
         self.values = values
         if spec.query is not None:
             self.use_query(session)
@@ -283,52 +288,6 @@ class _Run:
                 f"The table `segmentations` lacks {', '.join(sorted(missing))}; they read as null."
             )
 
-    def concept_values(self, session: Session) -> dict[str, Any]:
-        """Values for names and codes; only names need to ask the tables."""
-        wanted = {name: getattr(self.spec, name) for name in PREFIXES}
-        together = self.spec.structures_all
-        named = any(isinstance(item, str) for items in wanted.values() for item in items)
-        named = named or together is not None
-        concepts = Concepts.read(session, self.library) if named else None
-        values: dict[str, Any] = {"by_structure": bool(self.spec.structures)}
-        for name, items in wanted.items():
-            found = [
-                code_keys(item)
-                if concepts is None and isinstance(item, CohortCode)
-                else _keys(concepts, name, item)
-                for item in items
-            ]
-            keys = list(dict.fromkeys(key for item in found for key in item.codes))
-            values[name] = [key for key in keys if "/" not in key]
-            if name == "categories":
-                continue
-            values[f"sided_{name}"] = [key for key in keys if "/" in key]
-            codes = [key.partition(":")[2].partition("/")[0] for key in keys]
-            named_keys = list(dict.fromkeys(key for item in found for key in item.concepts))
-            if named_keys:
-                assert concepts is not None  # noqa: S101 - only names have concept keys
-                values["structure_concepts"] = named_keys
-                of_names = concepts.type_codes(named_keys)
-                codes = [*codes, *of_names] if of_names else []
-            values[f"{name.removesuffix('s')}_codes"] = list(dict.fromkeys(codes))
-        if together is not None and concepts is not None:
-            values |= self.together_values(concepts, together)
-        return values
-
-    def together_values(self, concepts: Concepts, together: StructuresAll) -> dict[str, Any]:
-        """Values for structures that must all be there; without `structures` they are what matches."""
-        groups = [concepts.concept_keys(item) for item in together.of]
-        values: dict[str, Any] = {
-            "all_numbers": list(range(len(groups))),
-            "all_of": [f"{number}#{key}" for number, keys in enumerate(groups) for key in keys],
-            "all_within": together.within,
-        }
-        if not self.spec.structures:
-            keys = list(dict.fromkeys(key for group in groups for key in group))
-            values |= {"by_structure": True, "structure_concepts": keys}
-            values["structure_codes"] = concepts.type_codes(keys)
-        return values
-
     def use_query(self, session: Session) -> None:
         assert self.spec.query is not None  # noqa: S101 - the caller asked
         path = Path(self.spec.query.folder)
@@ -345,8 +304,8 @@ class _Run:
                 query=query.name,
             )
         check_columns(query, session.columns(query.name, given, self.library.with_query(query, query.name)))
-        self.library = self.library.with_query(_prefixed(query), CHOSEN)
-        self.values |= {f"{_QUERY_PREFIX}{name}": value for name, value in given.items()}
+        self.library = self.library.with_query(prefixed(query), CHOSEN)
+        self.values |= {f"{QUERY_PREFIX}{name}": value for name, value in given.items()}
         self.values["by_query"] = True
 
     def images(self, session: Session, rows: pa.Table) -> pa.Table | None:
@@ -438,11 +397,6 @@ class _Run:
         }
 
 
-def _keys(concepts: Concepts | None, name: str, item: CohortCode | str) -> Keys:
-    assert concepts is not None  # noqa: S101 - read wherever a name is given
-    return concepts.keys(name, item)
-
-
 def _segment_keys(segments: pa.Table | None, prefix: str) -> set[str]:
     """Keys of the segments found, with and without side."""
     if segments is None:
@@ -453,21 +407,6 @@ def _segment_keys(segments: pa.Table | None, prefix: str) -> set[str]:
         key = f"{row[columns[0]]}:{row[columns[1]]}"
         keys |= {key, f"{key}/{row['laterality']}"}
     return keys
-
-
-def _prefixed(query: Query) -> Query:
-    """The user's query with its parameters renamed, so that none can meet one of ours."""
-    from dataclasses import replace
-
-    from sqlglot import exp
-
-    from segtools.select.sql.statement import parse
-
-    tree = parse(query)
-    for node in tree.find_all(exp.Parameter):
-        node.set("this", exp.Var(this=f"{_QUERY_PREFIX}{node.name}"))
-    parameters = tuple(replace(item, name=f"{_QUERY_PREFIX}{item.name}") for item in query.parameters)
-    return replace(query, sql=tree.sql(dialect="bigquery"), parameters=parameters)
 
 
 def _as(table: schema.Table, rows: pa.Table) -> pa.Table:

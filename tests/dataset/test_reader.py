@@ -15,7 +15,15 @@ from segtools.dataset import transaction
 from segtools.dataset.layout import Layout
 from segtools.errors import DatasetError, MissingError, UsageError
 from segtools.schema import DATASET_TABLES, SEGMENTS
-from tests.dataset.build import FRACTIONAL, LAYERED, MASKS, NONE, PLAIN, VOLUMES, build
+from tests.dataset.build import (
+    FRACTIONAL,
+    LAYERED,
+    MASKS,
+    NONE,
+    PLAIN,
+    VOLUMES,
+    build,
+)
 from tests.factories.dataset import commit, pages
 
 

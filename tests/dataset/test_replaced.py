@@ -18,7 +18,15 @@ from segtools.dataset.pages import REPLACED_PAGES
 from segtools.dataset.place import FolderPlace
 from segtools.dataset.replaced import GRACE, arrange
 from segtools.errors import DatasetError
-from tests.factories.dataset import commit, make_series, pages, read_rows, selection, tree, write_part
+from tests.factories.dataset import (
+    commit,
+    make_series,
+    pages,
+    read_rows,
+    selection,
+    tree,
+    write_part,
+)
 
 ALL = [make_series(number) for number in (1, 2, 3)]
 

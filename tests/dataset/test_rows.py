@@ -9,7 +9,15 @@ import pytest
 
 import segtools
 from segtools.errors import MissingError, UsageError
-from tests.dataset.build import ALL, FRACTIONAL, MASKS, NONE, PLAIN, VOLUMES, build
+from tests.dataset.build import (
+    ALL,
+    FRACTIONAL,
+    MASKS,
+    NONE,
+    PLAIN,
+    VOLUMES,
+    build,
+)
 
 KINDS = [PLAIN, FRACTIONAL, MASKS, NONE]
 CHOSEN = [

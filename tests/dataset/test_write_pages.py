@@ -13,7 +13,14 @@ from segtools.dataset.layout import Layout
 from segtools.dataset.stage import next_run, part_id
 from segtools.dataset.write_pages import starts_page
 from segtools.schema import DATASET_TABLES, SEGMENTS, SERIES
-from tests.factories.dataset import commit, make_series, pages, read_rows, tree, write_part
+from tests.factories.dataset import (
+    commit,
+    make_series,
+    pages,
+    read_rows,
+    tree,
+    write_part,
+)
 
 MANY = [make_series(number, patient_id=f"P{number % 7}") for number in range(40)]
 

@@ -14,12 +14,26 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import PersonName
 
 from segtools.decode import Concept, Grid, Segment, read
-from segtools.encode import Storage, Subject, encode, encode_object, image_series
+from segtools.encode import (
+    Storage,
+    Subject,
+    encode,
+    encode_object,
+    image_series,
+)
 from segtools.encode.frames.codecs import RLE
 from segtools.encode.header.files import read_source
 from segtools.encode.quality.iod import missing_attributes
 from segtools.errors import UsageError
-from tests.factories.source_headers import GRID, SHAPE, SIBLINGS, VARIANTS, Variant, images, save
+from tests.factories.source_headers import (
+    GRID,
+    SHAPE,
+    SIBLINGS,
+    VARIANTS,
+    Variant,
+    images,
+    save,
+)
 
 SEGMENT = Segment(
     1,

@@ -20,7 +20,13 @@ from segtools.errors import SegtoolsError, UsageError
 from segtools.terminology.laterality import laterality
 from tests.encode.test_headers import assert_valid
 from tests.factories import masks as made
-from tests.factories.source_headers import GRID, SHAPE, images, put, save
+from tests.factories.source_headers import (
+    GRID,
+    SHAPE,
+    images,
+    put,
+    save,
+)
 
 LABELMAP = Storage("LABELMAP", RLE)
 BINARY = Storage("BINARY")

@@ -14,7 +14,13 @@ import pydicom
 import pytest
 
 from segtools.decode import Segment, read
-from segtools.encode import Producer, Storage, encode, encode_object, image_series
+from segtools.encode import (
+    Producer,
+    Storage,
+    encode,
+    encode_object,
+    image_series,
+)
 from segtools.encode.api import subject_source
 from segtools.encode.frames.codecs import EXPLICIT, IMPLICIT, RLE, SYNTAX_OF
 from segtools.encode.header.headers import DatasetHeader

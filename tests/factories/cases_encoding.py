@@ -13,7 +13,14 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from tests.factories import seg as S
-from tests.factories.case import Answer, Case, answer, bad, labelled, masks
+from tests.factories.case import (
+    Answer,
+    Case,
+    answer,
+    bad,
+    labelled,
+    masks,
+)
 from tests.factories.seg import SegFactory, element
 
 ODD, DELIMITER, CONTRADICTS = "odd-element", "odd-delimiter", "encoding-contradicts-header"

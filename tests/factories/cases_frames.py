@@ -9,7 +9,14 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from tests.factories import seg as S
-from tests.factories.case import Answer, Case, bad, good, labelled, masks
+from tests.factories.case import (
+    Answer,
+    Case,
+    bad,
+    good,
+    labelled,
+    masks,
+)
 from tests.factories.seg import SegFactory
 
 

@@ -12,7 +12,15 @@ from pydicom.sequence import Sequence
 
 from segtools.decode.measure import measure
 from tests.factories import seg as S
-from tests.factories.case import Answer, Case, answer, bad, good, labelled, masks
+from tests.factories.case import (
+    Answer,
+    Case,
+    answer,
+    bad,
+    good,
+    labelled,
+    masks,
+)
 from tests.factories.seg import UID, Frame, SegFactory
 
 Mark = Callable[[Dataset, int, int], None]

@@ -20,7 +20,13 @@ from segtools.dataset.place import FolderPlace
 from segtools.dataset.stage import Stage, stage_rows
 from segtools.dataset.verify import verify
 from segtools.decode.measure import SegmentMeasure
-from segtools.decode.volume import Assumed, Grid, SegHeader, Segment, SegVolume
+from segtools.decode.volume import (
+    Assumed,
+    Grid,
+    SegHeader,
+    Segment,
+    SegVolume,
+)
 from segtools.finding import Finding
 from segtools.schema import SELECTION
 from segtools.series import SelectedSeries

@@ -14,7 +14,13 @@ from segtools.decode.geometry.source_grid import source_grid_from_files
 from segtools.errors import CorruptSegError, SegtoolsError, UnsupportedSegError
 from segtools.images import ImageOptions, image_sidecar, read_images, write_images
 from segtools.images.stored import stored_values
-from tests.factories.images import SHAPE, axial, enhanced, rotated, series
+from tests.factories.images import (
+    SHAPE,
+    axial,
+    enhanced,
+    rotated,
+    series,
+)
 
 RNG = np.random.default_rng(5)
 STORED = RNG.integers(-1000, 3000, SHAPE).astype(np.int16)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from segtools.errors import QueryError, UsageError
-from segtools.select import BigQueryEngine, LocalEngine, Sources, listing, query
+from segtools.select import (
+    BigQueryEngine,
+    LocalEngine,
+    Sources,
+    listing,
+    query,
+)
 from segtools.select.discover import LISTED
 from segtools.select.filters import filters
 

@@ -13,7 +13,13 @@ import pytest
 from flows.s3_endpoint import serve_folder
 from segtools.errors import EnvironmentProblem, SelectError
 from segtools.objectstore.s5cmd import FetchOptions
-from segtools.select import Sources, mirror, mirror_indexes, parse_spec, select
+from segtools.select import (
+    Sources,
+    mirror,
+    mirror_indexes,
+    parse_spec,
+    select,
+)
 from segtools.select.engines.mirror import find
 from tests.factories.faulty_s3 import FaultyS3
 from tests.select.test_local import idc_index

@@ -11,8 +11,23 @@ import pyarrow as pa
 import pytest
 
 from segtools import schema
-from segtools.select import LocalEngine, Sources, load_spec, query, select
-from tests.select.world import ANATOMY, CT, DICOM_ALL_SCHEMA, LEFT, LESION, code, instance, segment
+from segtools.select import (
+    LocalEngine,
+    Sources,
+    load_spec,
+    query,
+    select,
+)
+from tests.select.world import (
+    ANATOMY,
+    CT,
+    DICOM_ALL_SCHEMA,
+    LEFT,
+    LESION,
+    code,
+    instance,
+    segment,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "cohorts.md"
 QUESTIONS = {

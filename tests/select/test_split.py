@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segtools.errors import SpecError
-from segtools.select import BigQueryEngine, LocalEngine, Sources, parse_spec, select
+from segtools.select import (
+    BigQueryEngine,
+    LocalEngine,
+    Sources,
+    parse_spec,
+    select,
+)
 from segtools.select.split import part_of, with_split
 from tests.select.world import DICOM_ALL_SCHEMA, instance, segmentations
 

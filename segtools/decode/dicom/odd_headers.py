@@ -10,7 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from segtools.decode.dicom.headers import ITEM_END, PIXEL_DATA, SEQUENCE_END, UNDEFINED, VRS, tag_text
+from segtools.decode.dicom.headers import (
+    ITEM_END,
+    PIXEL_DATA,
+    SEQUENCE_END,
+    UNDEFINED,
+    VRS,
+    tag_text,
+)
 from segtools.errors import CorruptSegError
 from segtools.finding import Finding
 

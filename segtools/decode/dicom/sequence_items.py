@@ -18,7 +18,13 @@ import numpy as np
 
 from segtools.decode.dicom.elements import MAX_DEPTH, Cursor
 from segtools.decode.dicom.functional_groups import PLACING, Wanted
-from segtools.decode.dicom.headers import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, tag_text
+from segtools.decode.dicom.headers import (
+    ITEM,
+    ITEM_END,
+    SEQUENCE_END,
+    UNDEFINED,
+    tag_text,
+)
 from segtools.errors import CorruptSegError
 
 if TYPE_CHECKING:

@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from segtools.decode.geometry.orientation import (
+    SPACING_RANGE_MM,
+    frame_axes,
+    pixel_spacing,
+)
 from segtools.decode.volume import Grid
 from segtools.errors import CorruptSegError, UnsupportedSegError
 from segtools.finding import Finding
@@ -29,12 +34,8 @@ if TYPE_CHECKING:
 
 Policy = Literal["tolerant", "strict"]
 
-ORIENTATION_TOLERANCE = 1e-3
-"""Direction cosines that differ less are the same orientation."""
 _TOLERANCE: dict[Policy, float] = {"tolerant": 1e-2, "strict": 1e-4}
-_MAX_ORIENTATIONS = 64
 _FAR_MM = 1e7
-_SPACING_RANGE_MM = (1e-6, 1e4)
 _HINT_TOLERANCE = 0.02
 _WHOLE = 0.1
 """Share of a slice by which a gap may differ from a whole number of slices."""
@@ -102,8 +103,8 @@ def place_frames(
     findings: list[Finding] = []
     if not np.isfinite(table.position).any():
         return _without_positions(table, rows, columns)
-    across, down, normal = _axes(table, findings)
-    spacing = _pixel_spacing(table)
+    across, down, normal = frame_axes(table, findings)
+    spacing = pixel_spacing(table)
     if not (np.isfinite(table.position).all() and (np.abs(table.position) < _FAR_MM).all()):
         raise CorruptSegError(
             "invalid-attribute",
@@ -142,25 +143,6 @@ def place_nothing(rows: int, columns: int, grid: Grid | None) -> Placement:
     return Placement(Grid((1, rows, columns), np.eye(4), assumed), nowhere, (finding,))
 
 
-def orientation_groups(table: FrameTable) -> Ints:
-    """(F,) int64: index of the distinct orientation of each frame, in order of first mention."""
-    if (table.orientation == table.orientation[:1]).all():
-        return np.zeros(table.count, np.int64)
-    orientation = np.nan_to_num(table.orientation)
-    groups = np.full(table.count, -1, np.int64)
-    for group in range(_MAX_ORIENTATIONS):
-        left = groups < 0
-        if not left.any():
-            return groups
-        leader = orientation[np.argmax(left)]
-        groups[left & (np.abs(orientation - leader).max(axis=1) <= ORIENTATION_TOLERANCE)] = group
-    raise UnsupportedSegError(
-        "multiple-orientations",
-        f"ImageOrientationPatient (0020,0037) has {_MAX_ORIENTATIONS} values or more.",
-        tag="(0020,0037)",
-    )
-
-
 def _without_positions(table: FrameTable, rows: int, columns: int) -> Placement:
     """Take a single plane without position for a plain image; several are no volume."""
     if table.count > 1 and len(np.unique(table.segment)) < table.count:
@@ -172,7 +154,7 @@ def _without_positions(table: FrameTable, rows: int, columns: int) -> Placement:
     affine = np.eye(4)
     assumed: set[Assumed] = {"place"}
     if np.isfinite(table.pixel_spacing[0]).all():
-        spacing = _pixel_spacing(table)
+        spacing = pixel_spacing(table)
         affine[0, 0], affine[1, 1] = spacing[1], spacing[0]
         in_plane = f"pixel spacing {spacing[0]:g} \\ {spacing[1]:g} mm"
     else:
@@ -199,75 +181,6 @@ def _not_measured(assumed: set[Assumed]) -> str:
     centroids = bool(assumed & {"place", "pixel spacing"})
     measures = ["volumes"] * volumes + ["centroids"] * centroids
     return f"{' and '.join(measures)} are not measured"
-
-
-def _axes(table: FrameTable, findings: list[Finding]) -> tuple[Floats, Floats, Floats]:
-    """Return unit vectors along a row, along a column, and along the normal (row × column)."""
-    if not np.isfinite(table.orientation).all():
-        raise CorruptSegError(
-            "missing-attribute",
-            "Frames have ImagePositionPatient, but no ImageOrientationPatient (0020,0037) of 6 numbers.",
-            tag="(0020,0037)",
-        )
-    if int(orientation_groups(table).max()) > 0:
-        raise UnsupportedSegError(
-            "multiple-orientations",
-            "ImageOrientationPatient (0020,0037) differs between frames: they fit no single grid.",
-            tag="(0020,0037)",
-        )
-    given = table.orientation[0]
-    text = "\\".join(f"{v:g}" for v in given)
-    lengths = float(np.linalg.norm(given[:3])), float(np.linalg.norm(given[3:]))
-    if not all(1e-6 < length < 1e6 for length in lengths):
-        raise CorruptSegError(
-            "invalid-attribute", f"ImageOrientationPatient (0020,0037) is {text}: no directions.", value=text
-        )
-    across, second = given[:3] / lengths[0], given[3:] / lengths[1]
-    skew = float(across @ second)
-    if abs(skew) > 0.5:
-        raise CorruptSegError(
-            "invalid-attribute",
-            f"ImageOrientationPatient (0020,0037) is {text}: rows and columns are not perpendicular.",
-            value=text,
-        )
-    down = second - skew * across
-    down /= np.linalg.norm(down)
-    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(skew)) > ORIENTATION_TOLERANCE:
-        findings.append(
-            Finding(
-                "orientation-normalised",
-                f"ImageOrientationPatient (0020,0037) is {text}: no orthogonal unit vectors; normalised.",
-                observed=text,
-                tag="(0020,0037)",
-            )
-        )
-    return across, down, np.cross(across, down)
-
-
-def _pixel_spacing(table: FrameTable) -> tuple[float, float]:
-    """PixelSpacing (0028,0030): distance of neighbouring rows, of neighbouring columns, mm."""
-    spacing = table.pixel_spacing
-    if not np.isfinite(spacing).all():
-        raise CorruptSegError(
-            "missing-attribute",
-            "PixelSpacing (0028,0030) is absent or no pair of numbers, though frames have positions.",
-            tag="(0028,0030)",
-        )
-    low, high = spacing.min(axis=0), spacing.max(axis=0)
-    between_rows, between_columns = float(low[0]), float(low[1])
-    if low.min() < _SPACING_RANGE_MM[0] or high.max() > _SPACING_RANGE_MM[1]:
-        raise CorruptSegError(
-            "invalid-attribute",
-            f"PixelSpacing (0028,0030) is {between_rows:g}\\{between_columns:g}; it must be positive, in mm.",
-            tag="(0028,0030)",
-        )
-    if (high > low * (1 + 1e-3)).any():
-        raise UnsupportedSegError(
-            "irregular-spacing",
-            f"PixelSpacing (0028,0030) differs between frames: {low.tolist()} to {high.tolist()}.",
-            tag="(0028,0030)",
-        )
-    return float(spacing[0, 0]), float(spacing[0, 1])
 
 
 def _fit(
@@ -318,7 +231,7 @@ def _fit(
 def _stated(values: Floats) -> float | None:
     """SpacingBetweenSlices as a usable number: its size (E36), the median where frames differ."""
     usable = np.abs(values[np.isfinite(values)])
-    usable = usable[(usable >= _SPACING_RANGE_MM[0]) & (usable <= _SPACING_RANGE_MM[1])]
+    usable = usable[(usable >= SPACING_RANGE_MM[0]) & (usable <= SPACING_RANGE_MM[1])]
     if not len(usable):
         return None
     ordered = np.sort(usable)  # np.median would import numpy.ma, too

@@ -6,11 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from segtools.decode.dicom.encoding import NATIVE
-from segtools.decode.pixels.frames import (
-    Frames,
-    PixelDescription,
-    check_description,
-)
+from segtools.decode.pixels.frames import Frames, PixelDescription, check_description
 from segtools.decode.pixels.native import open_native
 from segtools.finding import Finding
 

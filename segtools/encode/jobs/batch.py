@@ -20,7 +20,13 @@ from segtools.encode.frames.codecs import SYNTAX_OF
 from segtools.encode.jobs.run import prepare, run
 from segtools.encode.jobs.spec import EncodeJob
 from segtools.encode.write.options import Storage
-from segtools.errors import EnvironmentProblem, MissingError, SegtoolsError, UsageError, WriteError
+from segtools.errors import (
+    EnvironmentProblem,
+    MissingError,
+    SegtoolsError,
+    UsageError,
+    WriteError,
+)
 from segtools.files import write_bytes
 from segtools.terminology.names import close_matches
 

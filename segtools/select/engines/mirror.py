@@ -18,7 +18,13 @@ import pyarrow as pa
 
 from segtools import schema
 from segtools.bounded_json import load_json
-from segtools.errors import EnvironmentProblem, FetchError, SegtoolsError, SelectError, Transient
+from segtools.errors import (
+    EnvironmentProblem,
+    FetchError,
+    SegtoolsError,
+    SelectError,
+    Transient,
+)
 from segtools.files import TEMPORARY_PREFIX, md5_of, write_bytes, write_error
 from segtools.objectstore.s5cmd import FetchOptions, S5cmd
 from segtools.objectstore.urls import GOOGLE, IDC_EXPORT, IDC_INDEX_ARTIFACTS

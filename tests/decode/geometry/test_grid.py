@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segtools.decode.geometry.frame_table import FrameTable
-from segtools.decode.geometry.grid import Placement, orientation_groups, place_frames
+from segtools.decode.geometry.grid import Placement, place_frames
+from segtools.decode.geometry.orientation import orientation_groups
 from segtools.errors import CorruptSegError, SegError, UnsupportedSegError
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
