@@ -1,4 +1,4 @@
-"""The Prefect flow: one task per stage.
+"""The Prefect flow: one task per step.
 
 Prefect schedules, parameterises, retries and shows a run. Series are not its tasks: the `process` task
 runs batches on our own executor, and the ledger of outcomes is ours.

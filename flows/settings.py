@@ -25,7 +25,7 @@ from segtools.objectstore.s5cmd import FetchOptions
 from segtools.objectstore.urls import is_bucket_url
 from segtools.resources import folder
 from segtools.run.consent import Consent
-from segtools.run.executors.base import ExecutorOptions
+from segtools.run.executors.base import ExecutorOptions, Kind
 from segtools.run.pipeline import PipelineOptions
 from segtools.terminology.names import close_matches, did_you_mean
 
@@ -82,7 +82,7 @@ class WriteSettings(_Section):
 class RunSettings(_Section):
     """Where batches run, and within which limits."""
 
-    kind: Literal["serial", "threads", "processes", "dask"] = "processes"
+    kind: Kind = "processes"
     workers: int | None = Field(None, ge=1)
     address: str | None = None
     memory_bytes: int | None = Field(None, gt=0)

@@ -1,4 +1,7 @@
-"""What a column and a table are, and short ways to declare them."""
+"""What a column and a table are, and short ways to declare them.
+
+The tables themselves: `segtools.schema.tables` (ours), `segtools.schema.idc` (IDC's).
+"""
 
 from __future__ import annotations
 

@@ -238,3 +238,11 @@ def test_nothing_is_left_behind_when_it_fails(dataset, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         export(dataset, "monai", tmp_path / "out")
     assert not [path for path in tmp_path.iterdir() if path.name.startswith((".tmp", "out"))]
+
+
+def test_the_command_offers_every_format():
+    from typing import get_args, get_type_hints
+
+    from flows.commands.export import export as command
+
+    assert set(get_args(get_type_hints(command)["to"])) == set(FORMATS)

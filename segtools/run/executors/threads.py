@@ -18,7 +18,7 @@ class SerialExecutor:
 
     window = 1
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, _: ExecutorOptions) -> None:
         self.function = function
         self.batches: list[Batch] = []
 
