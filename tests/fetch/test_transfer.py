@@ -206,8 +206,8 @@ def test_an_etag_that_is_no_md5_can_be_overruled(s3, options, select, tmp_path):
 
 def test_nothing_is_hashed_where_nobody_asks(s3, options, select, tmp_path, monkeypatch):
     hashed = []
-    real = transfer_module._md5
-    monkeypatch.setattr(transfer_module, "_md5", lambda path: (hashed.append(path.name), real(path))[1])
+    real = transfer_module.md5_of
+    monkeypatch.setattr(transfer_module, "md5_of", lambda path: (hashed.append(path.name), real(path))[1])
     s3.objects["bucket/one/copy.dcm"] = s3.objects["bucket/one/a.dcm"]
     unchecked = replace(options, verify_md5=False)
     two, one = fetch_batch([select("two"), select("one")], tmp_path, unchecked)

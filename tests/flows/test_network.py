@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
 from flows.network import LOOPBACK, keep_loopback_direct
-from flows.server import require_server
 from tests.factories.faulty_s3 import FaultyS3
 
 DEAD = "http://127.0.0.1:1"
@@ -48,12 +49,18 @@ def test_a_star_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["no_proxy"] == "*"
 
 
-def test_the_server_is_found_behind_dead_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("http_proxy", DEAD)
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+@pytest.mark.parametrize("proxy", [DEAD, "socks5://127.0.0.1:1"])
+def test_the_server_is_found_behind_dead_proxies(proxy: str, tmp_path: Path) -> None:
+    """In a process of its own: Prefect reads its settings once."""
+    ask = (
+        "from flows.network import keep_loopback_direct; from flows.server import require_server; "
+        "keep_loopback_direct(); require_server(ephemeral=False)"
+    )
     with FaultyS3({"api/health": b"true"}) as server:
-        monkeypatch.setenv("PREFECT_API_URL", f"{server.url}/api")
-        for proxy in (DEAD, "socks5://127.0.0.1:1"):
-            monkeypatch.setenv("ALL_PROXY", proxy)
-            keep_loopback_direct()
-            require_server(ephemeral=False)
+        environment = os.environ | {
+            "http_proxy": DEAD,
+            "ALL_PROXY": proxy,
+            "PREFECT_HOME": str(tmp_path),
+            "PREFECT_API_URL": f"{server.url}/api",
+        }
+        subprocess.run([sys.executable, "-c", ask], env=environment, check=True)

@@ -48,9 +48,10 @@ def test_a_schedule_needs_a_server_that_stays(tmp_path: Path) -> None:
     assert "PREFECT_API_URL" in complains(ran)
 
 
-def test_no_api_at_that_address(prefect_server: PrefectServer, tmp_path: Path) -> None:
+def test_no_api_at_that_address(prefect_server: PrefectServer, tmp_path: Path, indexed: Path) -> None:
     url = prefect_server.url.removesuffix("/api")
-    ran = idcseg("run", "demo", "-o", tmp_path / "d", PREFECT_API_URL=url, PREFECT_HOME=str(tmp_path))
+    command = ("run", "demo", "-o", tmp_path / "d", "--index", indexed)
+    ran = idcseg(*command, PREFECT_API_URL=url, PREFECT_HOME=str(tmp_path))
     assert "ends in /api" in complains(ran)
 
 

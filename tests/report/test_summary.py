@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from segtools.dataset.reader import open_dataset
 from segtools.errors import DatasetError
 from segtools.report import summary
 from segtools.report.summary import StructureSummary, summarize
@@ -160,6 +161,10 @@ def test_a_table_that_is_no_table(dataset):
 
 def test_a_table_that_lacks_a_column(dataset):
     opened = dataset(series=[series_row()])
-    pq.write_table(pa.table({"seg_series_uid": ["1.2.3"]}), opened.table_paths("segments")[0])
-    with pytest.raises(DatasetError, match="structure"):
-        summarize(opened)
+    path = opened.table_paths("segments")[0]
+    pq.write_table(pa.table({"seg_series_uid": ["1.2.3"]}), path)
+    content = json.loads((opened.root / "dataset.json").read_bytes())
+    content["tables"]["segments"]["files"][0]["bytes"] = path.stat().st_size
+    (opened.root / "dataset.json").write_text(json.dumps(content))
+    with open_dataset(opened.root) as changed, pytest.raises(DatasetError, match="structure"):
+        summarize(changed)

@@ -9,7 +9,7 @@ from segtools.errors import EnvironmentProblem, MissingError, SpecError
 from segtools.resources import folder
 from segtools.select import Sources, json_schema, load_spec, parse_spec
 from segtools.select.cohort_file import json_schema_text
-from segtools.select.cohort_spec import Code
+from segtools.select.cohort_spec import CohortCode
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_short_and_long_codes_are_one() -> None:
     short = parse_spec('structures: ["SCT:64033007/left"]')
     long = parse_spec('structures: [{scheme: SCT, value: "64033007", laterality: left}]')
     assert short == long
-    assert short.structures == (Code(scheme="SCT", value="64033007", laterality="left"),)
+    assert short.structures == (CohortCode(scheme="SCT", value="64033007", laterality="left"),)
 
 
 def test_hash_ignores_name_text_and_places() -> None:
