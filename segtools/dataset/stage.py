@@ -12,9 +12,6 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from segtools.dataset.pages import find_all
 from segtools.errors import DatasetError
 from segtools.files import fsync_folder, replacing, sha256_of, write_error
@@ -23,6 +20,8 @@ from segtools.schema import DATASET_TABLES, SERIES, Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import pyarrow as pa
 
     from segtools.dataset.layout import Layout
 
@@ -99,6 +98,8 @@ class Stage:
 
 def stage_rows(layout: Layout, part: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Write the tables of one part; errors as in `Stage.rows`."""
+    import pyarrow.parquet as pq  # files that are decoded without a dataset have no tables
+
     series = rows[SERIES.name]
     if len({row["seg_series_uid"] for row in series}) != len(series):
         raise AssertionError(f"part {part!r} has a series twice")
@@ -176,6 +177,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
     DatasetError
         ``dataset-invalid``: it cannot be read.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         return pq.ParquetFile(path).read(columns=list(columns)).select(list(columns))
     except (OSError, pa.ArrowException, KeyError) as error:
