@@ -24,12 +24,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--live", action="store_true", help="run the tests that talk to the internet")
 
 
+SAMPLE = 8
+"""Cases of one test function that the short tier runs; the long tier runs the others."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _sample_families(items)
     if not config.getoption("--live"):
         skip = pytest.mark.skip(reason="needs --live")
         for item in items:
             if "live" in item.keywords:
                 item.add_marker(skip)
+
+
+def _sample_families(items: list[pytest.Item]) -> None:
+    """Mark as slow all but an even spread of the cases of each large parametrized test."""
+    families: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        families.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for family in families.values():
+        if len(family) > SAMPLE:
+            kept = {round(n * (len(family) - 1) / (SAMPLE - 1)) for n in range(SAMPLE)}
+            for number, item in enumerate(family):
+                if number not in kept:
+                    item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)
