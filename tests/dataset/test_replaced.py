@@ -95,6 +95,7 @@ def test_a_glob_sees_the_last_commit_alone(committed):
         assert audit(dataset).to_pylist() == []
 
 
+@pytest.mark.slow
 def test_many_opens_during_many_commits(committed):
     """Never a refusal, never rows of one state with masks or manifest of another."""
     stop, problems, opens = threading.Event(), [], []

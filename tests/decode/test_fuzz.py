@@ -75,6 +75,7 @@ def test_any_bytes(data: bytes) -> None:
     check_one(b"\0" * 128 + b"DICM" + data)
 
 
+@pytest.mark.slow
 @pytest.mark.oracle
 def test_coverage_guided() -> None:
     if importlib.util.find_spec("atheris") is None:

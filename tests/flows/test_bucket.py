@@ -120,6 +120,7 @@ def test_killed_while_it_writes(place: Place, output: Output) -> None:
     assert content(folder) == content(place.root / "plain")
 
 
+@pytest.mark.slow
 @pytest.mark.prefect
 @pytest.mark.xdist_group("prefect-server")
 def test_shards_of_a_work_pool(

@@ -331,6 +331,7 @@ def test_one_hostile_header_does_not_end_a_folder(tmp_path: Path) -> None:
     assert idcseg("index", tmp_path, "-o", tmp_path / "index").code == 0
 
 
+@pytest.mark.slow
 def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.dcm"))
     path.write_bytes(a_seg())

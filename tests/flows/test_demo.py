@@ -177,6 +177,7 @@ def test_fetch_keeps_checked_files(demo: Demo, tmp_path: Path) -> None:
     assert again.code == 0, again.err
 
 
+@pytest.mark.slow
 def test_no_such_bucket_and_no_endpoint(demo: Demo, tmp_path: Path) -> None:
     from flows.s3_endpoint import serve_folder
 

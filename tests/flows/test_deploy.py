@@ -75,6 +75,7 @@ def _content(dataset: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_a_killed_shard_is_run_again(
     prefect_server: PrefectServer, scheduled: Path, plain: Path, indexed: Path, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def test_retry_after_the_cause_was_mended(place: Place) -> None:
     assert "no series" in none.err
 
 
+@pytest.mark.slow
 def test_retry_where_the_cohort_named_its_index_relative_to_itself(place: Place, tmp_path: Path) -> None:
     """The dataset's copy of the cohort file lies elsewhere; a folder beside it is not the index."""
     dataset = tmp_path / "dataset"

@@ -18,6 +18,7 @@ from tests.flows.prefect_server import CHECKOUT, PrefectServer, environment
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect-server")]
 
 
+@pytest.mark.slow
 def test_a_shard_that_stays_pending_is_given_up(
     prefect_server: PrefectServer, idle_pool: object, tmp_path: Path
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_silent_run_is_crashed_by_the_automation(
     assert alive.process.poll() is None
 
 
+@pytest.mark.slow
 def test_a_cancelled_shard_ends_the_run(
     prefect_server: PrefectServer, dead_and_alive: tuple[WaitingRun, WaitingRun]
 ) -> None:

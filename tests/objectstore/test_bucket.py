@@ -57,6 +57,7 @@ def test_keys_that_are_no_paths_are_refused_by_a_code(bucket: Bucket) -> None:
         assert caught.value.code == "unsafe-url"
 
 
+@pytest.mark.slow
 def test_a_listing_that_repeats_itself_ends(s3: FaultyS3) -> None:
     s3.faults["bucket?list"] = ["repeat"] * 10_000
     bucket = Bucket("s3://bucket", BucketOptions(endpoint=s3.url, anonymous=True))

@@ -365,6 +365,7 @@ def rows_and_masks(dataset):
     return rows, [int(dataset.mask(row).sum()) for row in rows]
 
 
+@pytest.mark.slow
 def test_handles_read_their_own_state_to_the_end(place, gate, home):
     """Opened before the commits, and asked for nothing until after them."""
     complete(place.run(home, grace=GRACE))
