@@ -50,8 +50,9 @@ PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup
 test: env  ## The tests, offline: every behaviour, in minutes
 	$(PYTEST) -m "not slow"
 
+# As many as cores: the long ones compute, and servers at length are sensitive to load.
 test-long: env  ## The long tests: many kills, real servers at length, sweeps
-	$(PYTEST) -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
 
 test-all: test test-long  ## All tests, none twice
 

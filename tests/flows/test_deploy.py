@@ -322,7 +322,7 @@ def _serving(server: PrefectServer, dataset: Path, index: Path, log: Path) -> It
             yield log
         finally:
             process.send_signal(signal.SIGINT)
-            code = process.wait(60)
+            code = process.wait(300)
     assert code in (0, 130), log.read_text()
     assert "Traceback" not in log.read_text()
 
