@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from segtools.select.sql.library import Library
     from segtools.select.sql.statement import Statement
 
-_SERIES_COLUMNS = ("idc_version", *schema.IDC_SERIES.names)
 
 _CURRENT_SERIES = """
 SELECT
